@@ -1,0 +1,163 @@
+/** One typed function for each endpoint of the HTTP API. */
+import type {
+  CreateLink,
+  CreateRepl,
+  CreateTerminal,
+  ForkRepl,
+  LinkCreated,
+  LinkId,
+  LinkInfo,
+  Me,
+  ReplId,
+  ReplInfo,
+  ReplStatus,
+  RunRequest,
+  RunStarted,
+  SessionCreated,
+  TemplateInfo,
+  TerminalId,
+  TerminalInfo,
+  TreeFolder,
+  UpdateMe,
+} from "@/gen/api";
+import { problemOf, UnreachableError } from "./problem";
+
+const BASE = "/api/v1";
+
+interface Call {
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  json?: unknown;
+  body?: BodyInit;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+async function call(path: string, { method = "GET", json, body, headers, signal }: Call = {}) {
+  const init: RequestInit = { method, credentials: "same-origin", headers: { ...headers } };
+  if (signal) init.signal = signal;
+  if (json !== undefined) {
+    init.body = JSON.stringify(json);
+    init.headers = { ...headers, "content-type": "application/json" };
+  } else if (body !== undefined) {
+    init.body = body;
+  }
+  let response: Response;
+  try {
+    response = await fetch(BASE + path, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new UnreachableError(error);
+  }
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+async function json<T>(path: string, options?: Call): Promise<T> {
+  const response = await call(path, options);
+  return (await response.json()) as T;
+}
+
+async function nothing(path: string, options?: Call): Promise<void> {
+  await call(path, options);
+}
+
+const id = encodeURIComponent;
+/** A workspace path as URL segments: every part is encoded, the slashes stay. */
+export const pathSegments = (path: string) => path.split("/").map(encodeURIComponent).join("/");
+const filesPath = (repl: ReplId, path: string) => `/repls/${id(repl)}/files/${pathSegments(path)}`;
+
+// Session and person
+export const createSession = (token: string) =>
+  json<SessionCreated>("/session", { method: "POST", json: { token } });
+export const endSession = () => nothing("/session", { method: "DELETE" });
+export const getMe = (signal?: AbortSignal) => json<Me>("/me", { signal });
+export const updateMe = (change: UpdateMe) => json<Me>("/me", { method: "PATCH", json: change });
+
+// Repls
+export const listTemplates = (signal?: AbortSignal) =>
+  json<TemplateInfo[]>("/templates", { signal });
+export const listRepls = (signal?: AbortSignal) => json<ReplInfo[]>("/repls", { signal });
+export const createRepl = (request: CreateRepl) =>
+  json<ReplInfo>("/repls", { method: "POST", json: request });
+export const getRepl = (repl: ReplId, signal?: AbortSignal) =>
+  json<ReplInfo>(`/repls/${id(repl)}`, { signal });
+export const renameRepl = (repl: ReplId, name: string) =>
+  json<ReplInfo>(`/repls/${id(repl)}`, { method: "PATCH", json: { name } });
+export const deleteRepl = (repl: ReplId) => nothing(`/repls/${id(repl)}`, { method: "DELETE" });
+export const restoreRepl = (repl: ReplId) =>
+  json<ReplInfo>(`/repls/${id(repl)}/restore`, { method: "POST" });
+export const forkRepl = (repl: ReplId, request: ForkRepl = {}) =>
+  json<ReplInfo>(`/repls/${id(repl)}/fork`, { method: "POST", json: request });
+
+// Share links
+export const listLinks = (repl: ReplId, signal?: AbortSignal) =>
+  json<LinkInfo[]>(`/repls/${id(repl)}/links`, { signal });
+export const createLink = (repl: ReplId, role: CreateLink["role"]) =>
+  json<LinkCreated>(`/repls/${id(repl)}/links`, { method: "POST", json: { role } });
+export const deleteLink = (repl: ReplId, link: LinkId) =>
+  nothing(`/repls/${id(repl)}/links/${id(link)}`, { method: "DELETE" });
+
+// Files
+export const getTree = (repl: ReplId, dir = "", signal?: AbortSignal) =>
+  json<TreeFolder>(`/repls/${id(repl)}/tree?dir=${id(dir)}`, { signal });
+/** The bytes of a file; `range` asks for a part of a big one. */
+export async function readFile(
+  repl: ReplId,
+  path: string,
+  options: { range?: { start: number; end: number }; signal?: AbortSignal } = {},
+): Promise<Blob> {
+  const { range, signal } = options;
+  const headers: Record<string, string> = range
+    ? { range: `bytes=${range.start}-${range.end}` }
+    : {};
+  const response = await call(filesPath(repl, path), { headers, signal });
+  return response.blob();
+}
+/** Writes a file; on an open text it lands as a minimal diff. */
+export const writeFile = (repl: ReplId, path: string, body: Blob | string) =>
+  nothing(filesPath(repl, path), {
+    method: "PUT",
+    body,
+    headers: { "content-type": "application/octet-stream" },
+  });
+/** Makes a new empty file; refused (`exists`, 409 or 412) when the path is taken. */
+export const createFile = (repl: ReplId, path: string) =>
+  nothing(filesPath(repl, path), {
+    method: "PUT",
+    body: "",
+    headers: { "content-type": "application/octet-stream", "if-none-match": "*" },
+  });
+/** Makes a folder. */
+export const createFolder = (repl: ReplId, path: string) =>
+  nothing(`${filesPath(repl, path)}/`, { method: "PUT" });
+export const deleteFile = (repl: ReplId, path: string) =>
+  nothing(filesPath(repl, path), { method: "DELETE" });
+export const moveFile = (repl: ReplId, path: string, to: string) =>
+  nothing(`${filesPath(repl, path)}?move_to=${id(to)}`, { method: "POST" });
+/** Brings a deleted file back (kept for 7 days). */
+export const restoreFile = (repl: ReplId, path: string) =>
+  nothing(`${filesPath(repl, path)}?restore`, { method: "POST" });
+/** Address for a download link. */
+export const archiveUrl = (repl: ReplId) => `${BASE}/repls/${id(repl)}/archive.zip`;
+export const fileUrl = (repl: ReplId, path: string) => BASE + filesPath(repl, path);
+export const importArchive = (repl: ReplId, archive: Blob) =>
+  nothing(`/repls/${id(repl)}/import`, {
+    method: "POST",
+    body: archive,
+    headers: { "content-type": "application/zip" },
+  });
+
+// Running
+export const run = (repl: ReplId, request: RunRequest = {}) =>
+  json<RunStarted>(`/repls/${id(repl)}/run`, { method: "POST", json: request });
+export const stop = (repl: ReplId) => nothing(`/repls/${id(repl)}/stop`, { method: "POST" });
+export const getStatus = (repl: ReplId, signal?: AbortSignal) =>
+  json<ReplStatus>(`/repls/${id(repl)}/status`, { signal });
+
+// Terminals
+export const listTerminals = (repl: ReplId, signal?: AbortSignal) =>
+  json<TerminalInfo[]>(`/repls/${id(repl)}/terminals`, { signal });
+export const createTerminal = (repl: ReplId, size: CreateTerminal = {}) =>
+  json<TerminalInfo>(`/repls/${id(repl)}/terminals`, { method: "POST", json: size });
+export const deleteTerminal = (repl: ReplId, terminal: TerminalId) =>
+  nothing(`/repls/${id(repl)}/terminals/${id(terminal)}`, { method: "DELETE" });
