@@ -14,6 +14,8 @@ export interface ReplOptions {
 /** One opened text file; call `release` when nothing shows it any more. */
 export interface OpenDocument extends Observable<DocumentSnapshot> {
   readonly file: FileId;
+  /** Tells that the file was moved (the tree knows first); the replica and carets stay. */
+  moved(path: string): void;
   release(): void;
 }
 

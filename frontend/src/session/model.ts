@@ -97,7 +97,8 @@ export type DocumentSnapshot =
       replica: Replica;
       synced: boolean;
       readOnly: boolean;
-      durability: Durability;
+      /** Of this document alone; for a mark on its tab. */
+      durability: Durability["state"];
     }
   /** The server has no such text: see `reason`; `code` is a `Refusal` number of the protocol. */
   | {

@@ -1,0 +1,544 @@
+/**
+ * One text document: the handshake, edits out and in, acknowledgements, and what happens when
+ * the server does not take something. The copy of the text (a {@link Replica}) belongs to one
+ * history (guid, generation); when the server has another one, or refused an edit, the copy is
+ * dropped for a fresh one under a new Yjs client id, and what only the old one held is rescued
+ * as plain text: never silently lost, never mixed into the wrong history.
+ */
+import * as Y from "yjs";
+import type { FileId, Me } from "@/gen/api";
+import { type Message, Refusal } from "@/wire/codec";
+import { Carets } from "./carets";
+import { type Channel, REMOTE, type Send } from "./channel";
+import { type HistoryKey, type KeptCopy, type KeptStore, randomId } from "./kept";
+import type { DocumentSnapshot, Durability, Replica, RescuedText } from "./model";
+import { State } from "./observable";
+import { Outbox } from "./outbox";
+
+/** A key pressed alone is sent at once; what follows within this time goes together. */
+const BATCH_MS = 15;
+const FIRST_STATE_MS = 1_000;
+const STATE_MS = 10_000;
+const RETRY_MS = 2_000;
+
+export interface DocumentOptions {
+  repl: string;
+  file: FileId;
+  path: string;
+  me: Me;
+  readOnly: boolean;
+  kept: KeptStore;
+  send: Send;
+  /** Something about `unsaved()` changed. */
+  onDurability: () => void;
+  onRescued: (text: RescuedText) => void;
+}
+
+interface Copy extends Replica {
+  guid: string;
+  generation: number;
+  carets: Carets;
+}
+
+/**
+ * - `loading`: reading what this browser kept;
+ * - `offline`: no connection; `identifying`: we said which history we hold;
+ * - `syncing`: histories agree, the difference is on its way; `live`: complete;
+ * - `unavailable`: the server has no such text.
+ */
+type Phase = "loading" | "offline" | "identifying" | "syncing" | "live" | "unavailable";
+
+export class DocumentSession implements Channel {
+  readonly file: FileId;
+  readonly state: State<DocumentSnapshot>;
+  private readonly options: DocumentOptions;
+  private readonly outbox = new Outbox();
+  private phase: Phase = "loading";
+  private online = false;
+  private copy: Copy | null = null;
+  private path: string;
+  private refusedCode = 0;
+  /** Whether the server's step1 came on this connection: before it, nothing is sent. */
+  private sending = false;
+  private credit: number | null = null;
+  private batch: Uint8Array[] = [];
+  private batchSince = 0;
+  private batchTimer: ReturnType<typeof setTimeout> | undefined;
+  private flushedAt = 0;
+  private stateTimer: ReturnType<typeof setTimeout> | undefined;
+  private stateDirty = false;
+  private stateSaved = false;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Text of a dropped copy, reported unless the server turns out to have all of it. */
+  private suspect: RescuedText | null = null;
+  private disposed = false;
+
+  constructor(options: DocumentOptions) {
+    this.options = options;
+    this.file = options.file;
+    this.path = options.path;
+    this.state = new State<DocumentSnapshot>({ state: "opening", path: options.path });
+    void this.load();
+  }
+
+  // --- the socket's side ---
+
+  connected(): void {
+    this.online = true;
+    if (this.phase === "offline" || this.phase === "unavailable") this.identify();
+  }
+
+  disconnected(): void {
+    this.online = false;
+    this.sending = false;
+    this.credit = null;
+    clearTimeout(this.retryTimer);
+    this.outbox.connectionLost();
+    this.copy?.carets.disconnected();
+    if (this.phase === "loading") return;
+    this.phase = "offline";
+    if (!this.outbox.isEmpty) this.saveState();
+    this.publish();
+  }
+
+  receive(message: Message): void {
+    if (this.phase === "loading" || this.disposed) return;
+    switch (message.type) {
+      case "identity":
+        return this.onIdentity(message.guid, message.generation, message.path);
+      case "step1":
+        return this.sendDifference(message.stateVector);
+      case "step2":
+      case "update":
+        return this.onUpdate(message.update, message.type === "step2");
+      case "awareness":
+        this.copy?.carets.receive(message.update);
+        return;
+      case "query-awareness":
+        this.copy?.carets.announce();
+        return;
+      case "ack":
+        return this.onAck(message.seq, message.level);
+      case "nack":
+        return this.onRefused(message.code);
+      case "reset":
+        // A refusal may be told twice (NACK, then RESET); the second finds a fresh copy.
+        if (this.phase !== "identifying") this.startAgain("refused");
+        return;
+      case "closed":
+        return this.onClosed(message.code);
+      case "credit":
+        this.credit = (this.credit ?? 0) + message.bytes;
+        if (this.sending) this.sendUnsent();
+        return;
+      case "auth":
+        return;
+    }
+  }
+
+  // --- the page's side ---
+
+  introduce(me: Me): void {
+    this.options.me = me;
+    this.copy?.carets.introduce(me);
+  }
+
+  /** Tells where the file is now, from its folder's list. */
+  moved(path: string): void {
+    if (this.path === path) return;
+    this.path = path;
+    this.publish();
+  }
+
+  /** Sends what waits for company, and keeps a snapshot if edits are under way. */
+  flush(): void {
+    this.flushBatch();
+    if (!this.outbox.isEmpty && this.stateDirty) this.saveState();
+  }
+
+  durability(): Durability["state"] {
+    if (this.batch.length > 0 || this.outbox.unacknowledged()) return "unsaved";
+    if (!this.outbox.isEmpty) return "on-disk";
+    return this.outbox.everStored ? "stored" : "idle";
+  }
+
+  /** Edits without an acknowledgement. */
+  unsaved(): { edits: number; since: number } | null {
+    const waiting = this.outbox.unacknowledged();
+    if (this.batch.length === 0) return waiting;
+    return {
+      edits: (waiting?.edits ?? 0) + this.batch.length,
+      since: Math.min(waiting?.since ?? Infinity, this.batchSince),
+    };
+  }
+
+  /** Whether it may be let go: everything is in the blob store. */
+  get isSettled(): boolean {
+    return this.phase !== "loading" && this.batch.length === 0 && this.outbox.isEmpty;
+  }
+
+  dispose(): void {
+    this.flushBatch();
+    if (!this.outbox.isEmpty && this.stateDirty) this.saveState();
+    this.disposed = true;
+    clearTimeout(this.batchTimer);
+    clearTimeout(this.stateTimer);
+    clearTimeout(this.retryTimer);
+    this.copy?.carets.destroy();
+    this.copy?.doc.destroy();
+    this.options.send({ type: "closed", code: 0 });
+  }
+
+  // --- opening ---
+
+  private async load(): Promise<void> {
+    const copies = this.options.readOnly
+      ? []
+      : await this.options.kept.load(this.options.repl, this.file);
+    if (this.disposed) return;
+    const newest = copies.pop();
+    for (const older of copies) this.rescueKept(older);
+    if (newest && newest.updates.length > 0) this.restore(newest);
+    else if (newest) this.options.kept.dropStateWhenClean(this.key(newest.generation));
+    this.phase = "offline";
+    this.options.onDurability();
+    if (this.online) this.identify();
+    else this.publish();
+  }
+
+  private restore(kept: KeptCopy): void {
+    const copy = this.freshCopy(this.file, kept.generation);
+    try {
+      if (kept.state) Y.applyUpdate(copy.doc, kept.state, REMOTE);
+      for (const { update } of kept.updates) Y.applyUpdate(copy.doc, update, REMOTE);
+    } catch {
+      // Unreadable: nothing can be shown or sent. The rows stay for a page that can read them.
+      copy.carets.destroy();
+      copy.doc.destroy();
+      return;
+    }
+    this.copy = copy;
+    if (kept.path !== "" && this.path === "") this.path = kept.path;
+    this.stateSaved = kept.state !== null;
+    this.outbox.adopt(kept.updates);
+  }
+
+  private rescueKept(kept: KeptCopy): void {
+    const doc = new Y.Doc();
+    try {
+      if (kept.state) Y.applyUpdate(doc, kept.state);
+      for (const { update } of kept.updates) Y.applyUpdate(doc, update);
+      const text = doc.getText("content").toString();
+      if (kept.updates.length > 0 && text !== "") this.report(text, "replaced", kept.path);
+      this.options.kept.remove(kept.updates.map(({ id }) => id));
+      this.options.kept.dropStateWhenClean(this.key(kept.generation));
+    } catch {
+      // Unreadable; kept as it is.
+    } finally {
+      doc.destroy();
+    }
+  }
+
+  private identify(): void {
+    this.phase = "identifying";
+    this.sending = false;
+    this.options.send({
+      type: "identity",
+      guid: this.copy?.guid ?? "",
+      generation: this.copy?.generation ?? 0,
+      path: "",
+    });
+    this.publish();
+  }
+
+  private onIdentity(guid: string, generation: number, path: string): void {
+    this.path = path || this.path;
+    const copy = this.copy;
+    const same = copy !== null && copy.guid === guid && copy.generation === generation;
+    if (same && (this.phase === "syncing" || this.phase === "live")) return this.publish();
+    if (!same) {
+      if (copy) this.dropCopy("replaced");
+      this.copy = this.freshCopy(guid, generation);
+    }
+    this.phase = "syncing";
+    this.sending = false;
+    this.outbox.connectionLost();
+    const current = this.copy;
+    if (!current) return;
+    this.options.send({ type: "step1", stateVector: Y.encodeStateVector(current.doc) });
+    current.carets.connected();
+    this.publish();
+  }
+
+  private freshCopy(guid: string, generation: number): Copy {
+    // A new Doc has a new random client id: ids are never used for two copies.
+    const doc = new Y.Doc();
+    const text = doc.getText("content");
+    const carets = new Carets(doc, this.options.me, this.options.send);
+    doc.on("update", (update: Uint8Array, origin: unknown) => {
+      this.stateDirty = true;
+      if (origin !== REMOTE) this.onLocalEdit(update);
+    });
+    this.stateDirty = false;
+    this.stateSaved = false;
+    return { guid, generation, doc, text, awareness: carets.awareness, carets };
+  }
+
+  // --- edits ---
+
+  private onLocalEdit(update: Uint8Array): void {
+    if (this.options.readOnly) return;
+    if (this.batch.length === 0) this.batchSince = Date.now();
+    this.batch.push(update);
+    if (this.batchTimer === undefined) {
+      const wait = Math.max(0, this.flushedAt + BATCH_MS - Date.now());
+      this.batchTimer = setTimeout(() => this.flushBatch(), wait);
+    }
+    if (this.batch.length === 1) this.durabilityChanged();
+  }
+
+  private flushBatch(): void {
+    clearTimeout(this.batchTimer);
+    this.batchTimer = undefined;
+    const copy = this.copy;
+    if (this.batch.length === 0 || copy === null) return;
+    const edits = this.batch.length;
+    const merged = edits === 1 ? this.batch[0] : Y.mergeUpdates(this.batch);
+    this.batch = [];
+    this.flushedAt = Date.now();
+    if (!merged) return;
+    const entry = this.outbox.add(merged, edits, this.batchSince);
+    this.options.kept.add(this.key(copy.generation), entry);
+    if (this.sending) this.sendUnsent();
+    else this.compact(copy);
+    copy.carets.flush();
+    this.planState();
+    this.durabilityChanged();
+  }
+
+  private compact(copy: Copy): void {
+    const merged = this.outbox.compact();
+    if (!merged) return;
+    this.options.kept.add(this.key(copy.generation), merged.added);
+    this.options.kept.remove(merged.removed);
+  }
+
+  private sendUnsent(): void {
+    if (this.credit !== null && this.credit <= 0) return;
+    const unsent = this.outbox.unsent();
+    const first = unsent[0];
+    if (!first) return;
+    this.sendUpdate(unsent.length === 1 ? first : Y.mergeUpdates(unsent), this.outbox.takeSeq());
+  }
+
+  private sendUpdate(update: Uint8Array, seq: number): void {
+    if (this.credit !== null) this.credit -= update.length;
+    this.options.send({ type: "update", seq, update });
+  }
+
+  /**
+   * Answers step1 with everything the server lacks, and with everything that is not known to be
+   * in the blob store even if the server has it: so that it is acknowledged on this connection.
+   * One encoding from the document, because updates merged over a hole would hold a Skip.
+   */
+  private sendDifference(stateVector: Uint8Array): void {
+    const copy = this.copy;
+    if (copy === null || this.phase === "identifying" || this.options.readOnly) return;
+    this.flushBatch();
+    const from = Y.decodeStateVector(stateVector);
+    for (const [client, clock] of this.outbox.firstClocks()) {
+      from.set(client, Math.min(clock, from.get(client) ?? 0));
+    }
+    const update = Y.encodeStateAsUpdate(copy.doc, Y.encodeStateVector(from));
+    this.sending = true;
+    // [0, 0] is the empty update.
+    if (update.length <= 2 && this.outbox.isEmpty) return;
+    this.sendUpdate(update, this.outbox.takeSeqForAll());
+  }
+
+  private onUpdate(update: Uint8Array, complete: boolean): void {
+    if (this.copy === null) return;
+    try {
+      Y.applyUpdate(this.copy.doc, update, REMOTE);
+    } catch {
+      // What the server sent cannot be read into this copy: only a fresh one is trustworthy.
+      this.startAgain("refused");
+      return;
+    }
+    if (!complete || this.phase === "live") return;
+    this.phase = "live";
+    this.settleSuspect();
+    this.publish();
+  }
+
+  // --- acknowledgements and refusals ---
+
+  private onAck(seq: number, level: 1 | 2): void {
+    const stored = this.outbox.acknowledge(seq, level);
+    this.options.kept.remove(stored);
+    if (this.outbox.isEmpty && stored.length > 0) this.forgetState();
+    this.durabilityChanged();
+  }
+
+  private onRefused(code: number): void {
+    if (code === Refusal.unavailable) {
+      // Nothing is wrong with the edit: it is kept and offered again.
+      this.retryLater();
+      return;
+    }
+    this.startAgain("refused");
+  }
+
+  private onClosed(code: number): void {
+    if (code === 0) return;
+    if (code === Refusal.unavailable) {
+      this.retryLater();
+      return;
+    }
+    this.dropCopy(code === Refusal.notFound ? "deleted" : "refused");
+    this.settleSuspect();
+    this.phase = "unavailable";
+    this.refusedCode = code;
+    this.publish();
+  }
+
+  private retryLater(): void {
+    clearTimeout(this.retryTimer);
+    this.sending = false;
+    this.outbox.connectionLost();
+    this.retryTimer = setTimeout(() => {
+      if (this.online) this.identify();
+    }, RETRY_MS);
+  }
+
+  private startAgain(reason: RescuedText["reason"]): void {
+    this.dropCopy(reason);
+    if (this.online) this.identify();
+    else this.phase = "offline";
+  }
+
+  private dropCopy(reason: RescuedText["reason"]): void {
+    const copy = this.copy;
+    if (copy === null) return;
+    this.sending = false;
+    this.flushBatch();
+    const text = copy.text.toString();
+    if (!this.outbox.isEmpty && text !== "") {
+      this.settleSuspect();
+      this.suspect = { id: randomId(), path: this.path, text, at: Date.now(), reason };
+      this.options.kept.addRescued(this.options.repl, this.suspect);
+    }
+    this.options.kept.remove(this.outbox.clear());
+    this.forgetState(copy);
+    clearTimeout(this.batchTimer);
+    this.batchTimer = undefined;
+    this.copy = null;
+    copy.carets.destroy();
+    copy.doc.destroy();
+    this.durabilityChanged();
+  }
+
+  /** Tells about a dropped copy's text, unless the document has that very text. */
+  private settleSuspect(): void {
+    const suspect = this.suspect;
+    this.suspect = null;
+    if (suspect === null) return;
+    if (this.copy?.text.toString() === suspect.text) {
+      this.options.kept.removeRescued(suspect.id);
+    } else {
+      this.options.onRescued(suspect);
+    }
+  }
+
+  private report(text: string, reason: RescuedText["reason"], path: string): void {
+    const rescued = { id: randomId(), path: path || this.path, text, at: Date.now(), reason };
+    this.options.kept.addRescued(this.options.repl, rescued);
+    this.options.onRescued(rescued);
+  }
+
+  // --- the snapshot in this browser ---
+
+  private planState(): void {
+    if (this.stateTimer !== undefined) return;
+    const wait = this.stateSaved ? STATE_MS : FIRST_STATE_MS;
+    this.stateTimer = setTimeout(() => this.saveState(), wait);
+  }
+
+  private saveState(): void {
+    clearTimeout(this.stateTimer);
+    this.stateTimer = undefined;
+    const copy = this.copy;
+    if (copy === null || this.outbox.isEmpty || !this.stateDirty) return;
+    this.stateDirty = false;
+    this.stateSaved = true;
+    const state = Y.encodeStateAsUpdate(copy.doc);
+    this.options.kept.saveState(this.key(copy.generation), this.path, state);
+  }
+
+  private forgetState(copy: Copy | null = this.copy): void {
+    clearTimeout(this.stateTimer);
+    this.stateTimer = undefined;
+    if (copy === null) return;
+    this.stateDirty = true;
+    this.stateSaved = false;
+    this.options.kept.dropStateWhenClean(this.key(copy.generation));
+  }
+
+  private key(generation: number): HistoryKey {
+    return { repl: this.options.repl, guid: this.file, generation };
+  }
+
+  // --- what is shown ---
+
+  private durabilityChanged(): void {
+    this.options.onDurability();
+    const shown = this.state.getSnapshot();
+    if (shown.state === "open" && shown.durability !== this.durability()) this.publish();
+  }
+
+  private publish(): void {
+    if (this.disposed) return;
+    this.state.set(this.snapshot());
+  }
+
+  private snapshot(): DocumentSnapshot {
+    const { phase, copy, path } = this;
+    if (phase === "unavailable") {
+      return {
+        state: "unavailable",
+        path,
+        reason: reasonOf(this.refusedCode),
+        code: this.refusedCode,
+      };
+    }
+    // A fresh copy is empty until the first exchange: an empty editor would be a lie.
+    const shown = this.state.getSnapshot();
+    const seen = shown.state === "open" && shown.replica === copy;
+    const restored = copy !== null && !this.outbox.isEmpty;
+    if (copy === null || (phase !== "live" && !seen && !restored))
+      return { state: "opening", path };
+    return {
+      state: "open",
+      path,
+      replica: copy,
+      synced: phase === "live",
+      readOnly: this.options.readOnly,
+      durability: this.durability(),
+    };
+  }
+}
+
+function reasonOf(code: number): "not-found" | "not-text" | "too-large" | "storage" | "refused" {
+  switch (code) {
+    case Refusal.notFound:
+      return "not-found";
+    case Refusal.notText:
+      return "not-text";
+    case Refusal.tooLarge:
+      return "too-large";
+    case Refusal.unavailable:
+      return "storage";
+    default:
+      return "refused";
+  }
+}
