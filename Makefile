@@ -1,0 +1,39 @@
+# `make run` and `make test` do all their set-up themselves; see README.md.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build setup toolchains test test-quick test-languages bench format
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Build and start Tandem (ARGS="--listen 127.0.0.1:9000")
+	@./scripts/run.sh $(ARGS)
+
+build: ## Build the page, the agent and the release server
+	@./scripts/setup.sh run
+	@./scripts/build.sh
+
+setup: ## Install what running needs, or say what is missing
+	@./scripts/setup.sh run
+
+toolchains: ## Install the templates' languages on this server (ONLY="go java")
+	@./scripts/toolchains.sh $(ONLY)
+
+test: ## Everything: formatting, lints, types, unit, whole-product, stock-client and browser tests
+	@./scripts/test.sh
+
+test-quick: ## The same without a browser, stock clients and whole-product tests
+	@./scripts/test.sh quick
+
+test-languages: ## Install all languages and run every template in a sandbox
+	@./scripts/toolchains.sh
+	@./scripts/test-languages.sh
+
+bench: ## Measure the bars of the README and print them as a table
+	@./scripts/setup.sh test
+	@./scripts/build.sh
+	@./benches/run.sh
+
+format: ## Format Rust and TypeScript
+	cargo fmt --all
+	cd frontend && npm run --silent format
