@@ -1,0 +1,310 @@
+//! The real `tandem serve`, as a child process that can be killed at any moment and started again.
+
+use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tandem_proto::role::Role;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::{Api, eventually, process, within};
+
+/// How long a server may take until it listens, or until it has stopped in good order.
+const START: Duration = Duration::from_secs(30);
+const OWNER_TOKEN: &str = "owner-token-of-the-tests-0123456789";
+const LOG_LINES: usize = 400;
+
+/// What differs from `tandem serve` on defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// More arguments.
+    pub args: Vec<String>,
+    /// More environment variables.
+    pub env: Vec<(String, String)>,
+    /// `--blob-store`; the default is a folder beside the data directory, which survives
+    /// [`Server::wipe_data_dir`].
+    pub blob_store: Option<String>,
+    /// `--idle-grace`.
+    pub idle_grace: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Nobody leaves by accident while a test still looks.
+        Self { args: Vec::new(), env: Vec::new(), blob_store: None, idle_grace: "10m".to_owned() }
+    }
+}
+
+/// How a stopped server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+}
+
+/// A running (or killed) server and its folders.
+pub struct Server {
+    child: Option<Child>,
+    pid: i32,
+    port: u16,
+    options: Options,
+    folder: TempDir,
+    log: Arc<Mutex<VecDeque<String>>>,
+    readers: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts a server on defaults, on a free port, with empty folders.
+    ///
+    /// # Errors
+    /// When the programs are not built or the server does not get as far as listening; its last
+    /// words are in the error.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a server with these differences.
+    ///
+    /// # Errors
+    /// See [`Server::start`].
+    pub async fn start_with(options: Options) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tandem-test-").tempdir()?;
+        // A server started as root goes on as an ordinary user, who must get at its folders.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        let mut server = Self {
+            child: None,
+            pid: 0,
+            port: 0,
+            options,
+            folder,
+            log: Arc::default(),
+            readers: JoinSet::new(),
+        };
+        server.spawn().await?;
+        Ok(server)
+    }
+
+    async fn spawn(&mut self) -> Result<()> {
+        process::program("tandem-agent")?;
+        let mut command = Command::new(process::program("tandem")?);
+        command
+            .arg("serve")
+            .arg("--no-open")
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args(["--blob-store", &self.blob_store()])
+            .args(["--idle-grace", &self.options.idle_grace])
+            .args(&self.options.args)
+            .env("TANDEM_TOKEN", OWNER_TOKEN)
+            .envs(self.options.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().context("start tandem")?;
+        let (said_port, mut port) = tokio::sync::mpsc::channel(1);
+        let stdout = child.stdout.take().context("take standard output")?;
+        let stderr = child.stderr.take().context("take standard error")?;
+        self.readers.spawn(read_lines(stderr, Arc::clone(&self.log), None));
+        self.readers.spawn(read_lines(stdout, Arc::clone(&self.log), Some(said_port)));
+        let listening = async {
+            tokio::select! {
+                port = port.recv() => port.context("standard output ended"),
+                status = child.wait() => Err(anyhow!("it ended with {}", status?)),
+            }
+        };
+        match within("the line `listening on http://…`", START, listening).await {
+            Ok(port) => self.port = port,
+            Err(error) => return Err(error.context(format!("tandem said:\n{}", self.log()))),
+        }
+        self.pid = process::listener(self.port)?;
+        self.child = Some(child);
+        self.api().ready().await
+    }
+
+    /// A client with the owner's token.
+    pub fn api(&self) -> Api {
+        Api::new(self.port, OWNER_TOKEN)
+    }
+
+    /// A client with another token, or with none.
+    pub fn api_with(&self, token: &str) -> Api {
+        Api::new(self.port, token)
+    }
+
+    /// A client that came by a new share link to a repl.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub async fn guest(&self, repl: &str, role: Role) -> Result<Api> {
+        Ok(self.api_with(&self.api().link(repl, role).await?.token))
+    }
+
+    /// The port it listens on, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Process id of the server itself.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its blob store's address.
+    pub fn blob_store(&self) -> String {
+        self.options
+            .blob_store
+            .clone()
+            .unwrap_or_else(|| format!("file://{}", self.folder.path().join("blobs").display()))
+    }
+
+    /// Changes what the next start will differ in.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    /// Its last lines of output.
+    pub fn log(&self) -> String {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("  {line}\n")).collect()
+    }
+
+    /// Ends the server as a power cut ends its process.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        signal(self.pid, Signal::KILL)?;
+        // The launcher, where there is one, ends when its server is gone.
+        within("the killed server's end", START, async { Ok(child.wait().await?) }).await?;
+        Ok(())
+    }
+
+    /// Stops the server in good order with SIGTERM.
+    ///
+    /// # Errors
+    /// When it is not running or does not end.
+    pub async fn stop(&mut self) -> Result<Stopped> {
+        let mut child = self.child.take().context("the server is not running")?;
+        let started = child.id().context("the server has ended by itself")?;
+        signal(i32::try_from(started)?, Signal::TERM)?;
+        let ended = within("a stop in good order", START, async { Ok(child.wait().await?) }).await;
+        match ended {
+            Ok(status) => Ok(Stopped { code: status.code() }),
+            Err(error) => Err(error.context(format!("tandem said:\n{}", self.log()))),
+        }
+    }
+
+    /// Starts a killed or stopped server again, on the same port and folders.
+    ///
+    /// # Errors
+    /// See [`Server::start`].
+    pub async fn restart(&mut self) -> Result<()> {
+        if self.child.is_some() {
+            bail!("the server still runs");
+        }
+        self.spawn().await
+    }
+
+    /// Loses the machine: the data directory of a killed or stopped server is gone, the blob store
+    /// stays.
+    ///
+    /// # Errors
+    /// When the server runs or the folder cannot be removed.
+    pub fn wipe_data_dir(&self) -> Result<()> {
+        if self.child.is_some() {
+            bail!("the server still runs");
+        }
+        std::fs::remove_dir_all(self.data_dir()).context("remove the data directory")
+    }
+
+    /// Waits until no process of any sandbox of this server is left.
+    ///
+    /// # Errors
+    /// After the limit.
+    pub async fn no_agents(&self, limit: Duration) -> Result<()> {
+        let marker = self.folder.path().to_path_buf();
+        eventually("no sandbox of this server is left", limit, || async {
+            Ok(agents(&marker).is_empty().then_some(()))
+        })
+        .await
+    }
+}
+
+/// Outer bubblewrap processes whose arguments name this folder.
+fn agents(folder: &Path) -> Vec<i32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let folder = folder.as_os_str().as_encoded_bytes();
+    processes
+        .flatten()
+        .filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.starts_with(b"bwrap")
+                && arguments.windows(folder.len()).any(|window| window == folder)
+        })
+        .collect()
+}
+
+fn signal(pid: i32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(pid).context("a process id is positive")?;
+    kill_process(pid, signal).context("signal the server")
+}
+
+/// Keeps the last lines, and sends the port once the server says that it listens.
+async fn read_lines(
+    stream: impl AsyncRead + Unpin,
+    log: Arc<Mutex<VecDeque<String>>>,
+    said_port: Option<tokio::sync::mpsc::Sender<u16>>,
+) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(said_port) = &said_port
+            && let Some(address) = line.trim().strip_prefix("listening on http://")
+            && let Some(port) =
+                address.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok())
+        {
+            // Only the first such line is waited for.
+            let _ = said_port.try_send(port);
+        }
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LOG_LINES {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+}
+
+impl Drop for Server {
+    /// In good order, so that no sandbox is left behind; a failing test shows the server's log.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the server on port {} said:\n{}", self.port, self.log());
+        }
+        let Some(mut child) = self.child.take() else { return };
+        let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+        let _ = signal(pid, Signal::TERM);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(8) {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
