@@ -44,6 +44,7 @@ export class Carets {
   connected(): void {
     this.online = true;
     this.announce();
+    this.send({ type: "query-awareness" });
   }
 
   disconnected(): void {

@@ -118,6 +118,8 @@ export interface EditorOptions {
   onIndent?: (indent: { unit: "tab" | "space"; size: number }) => void;
   /** Ctrl+M toggles whether Tab leaves the editor. */
   onTabMode?: (tabLeaves: boolean) => void;
+  /** The person typed or scrolled by hand: following somebody ends. */
+  onLeaveFollow?: () => void;
   fontSize?: number;
   wrap?: boolean;
 }

@@ -460,7 +460,7 @@ export class DocumentSession implements Channel {
 
   private planState(): void {
     if (this.stateTimer !== undefined) return;
-    const wait = this.stateSaved ? STATE_MS : FIRST_STATE_MS;
+    const wait = this.stateSaved ? STATE_MS : this.online ? FIRST_STATE_MS : 0;
     this.stateTimer = setTimeout(() => this.saveState(), wait);
   }
 
@@ -514,7 +514,8 @@ export class DocumentSession implements Channel {
     // A fresh copy is empty until the first exchange: an empty editor would be a lie.
     const shown = this.state.getSnapshot();
     const seen = shown.state === "open" && shown.replica === copy;
-    const restored = copy !== null && !this.outbox.isEmpty;
+    const restored =
+      copy !== null && !this.outbox.isEmpty && copy.doc.store.pendingStructs === null;
     if (copy === null || (phase !== "live" && !seen && !restored))
       return { state: "opening", path };
     return {

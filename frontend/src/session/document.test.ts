@@ -1,0 +1,361 @@
+import "fake-indexeddb/auto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import * as Y from "yjs";
+import type { Me } from "@/gen/api";
+import { Refusal } from "@/wire/codec";
+import { DocumentSession } from "./document";
+import { BrowserKeptStore } from "./kept";
+import type { RescuedText } from "./model";
+import { MemoryPeer } from "./peer.testing";
+
+const me: Me = {
+  member: "m".repeat(16),
+  name: "Ada",
+  colour: "#aa0000",
+  owner: true,
+  unnamed: false,
+};
+const file = "f".repeat(16);
+
+let repl = 0;
+let peer: MemoryPeer;
+let kept: BrowserKeptStore;
+let pages: Page[];
+
+/** One tab with one open document. */
+class Page {
+  readonly rescued: RescuedText[] = [];
+  readonly session: DocumentSession;
+  readonly kept = new BrowserKeptStore();
+  private connection: ReturnType<MemoryPeer["connect"]> | null = null;
+
+  constructor(options: { readOnly?: boolean } = {}) {
+    this.session = new DocumentSession({
+      repl: `repl${repl}`,
+      file,
+      path: "main.py",
+      me,
+      readOnly: options.readOnly ?? false,
+      kept: this.kept,
+      send: (message) => peer.sender(() => this.connection)(message),
+      onDurability: () => undefined,
+      onRescued: (text) => this.rescued.push(text),
+    });
+    pages.push(this);
+  }
+
+  connect(): void {
+    // `connect` calls the channel before it returns: the sender must already work.
+    const channel = this.session;
+    this.connection = peer.connect({
+      connected: () => undefined,
+      disconnected: () => channel.disconnected(),
+      receive: (message) => channel.receive(message),
+    });
+    channel.connected();
+  }
+
+  cut(): void {
+    const connection = this.connection;
+    this.connection = null;
+    if (connection) peer.cut(connection);
+  }
+
+  /** The tab is gone, without any goodbye. */
+  crash(): void {
+    this.cut();
+    this.connection = null;
+    vi.spyOn(this.session, "flush").mockImplementation(() => undefined);
+  }
+
+  get shown() {
+    const snapshot = this.session.state.getSnapshot();
+    if (snapshot.state !== "open") throw new Error(`not open but ${snapshot.state}`);
+    return snapshot;
+  }
+
+  get text(): string {
+    return this.shown.replica.text.toString();
+  }
+
+  type(at: number, text: string): void {
+    this.shown.replica.text.insert(at, text);
+  }
+
+  async opened(): Promise<this> {
+    await vi.waitFor(() => expect(this.session.state.getSnapshot().state).toBe("open"));
+    return this;
+  }
+
+  async synced(): Promise<this> {
+    await vi.waitFor(() => expect(this.shown.synced).toBe(true));
+    return this;
+  }
+}
+
+async function reaches(text: string): Promise<void> {
+  await vi.waitFor(() => expect(peer.text).toBe(text));
+}
+
+beforeEach(() => {
+  repl += 1;
+  pages = [];
+  peer = new MemoryPeer(file);
+  kept = new BrowserKeptStore();
+});
+
+afterEach(() => {
+  for (const page of pages) page.session.dispose();
+});
+
+describe("a document", () => {
+  it("shows nothing before the first exchange, then the server's text", async () => {
+    peer.edit((text) => text.insert(0, "print(1)\n"));
+    const page = new Page();
+    expect(page.session.state.getSnapshot().state).toBe("opening");
+    page.connect();
+    await page.synced();
+    expect(page.text).toBe("print(1)\n");
+    expect(page.shown.path).toBe("main.py");
+  });
+
+  it("carries edits both ways and reports each level of safety when it is reached", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    expect(page.session.durability()).toBe("idle");
+    page.type(0, "hello");
+    expect(page.session.durability()).toBe("unsaved");
+    expect(page.session.unsaved()).toMatchObject({ edits: 1 });
+    await reaches("hello");
+    expect(page.session.durability()).toBe("unsaved");
+    peer.acknowledge(1);
+    expect(page.session.durability()).toBe("on-disk");
+    expect(page.session.unsaved()).toBeNull();
+    peer.edit((text) => text.insert(5, "!"));
+    expect(page.text).toBe("hello!");
+    peer.acknowledge(2);
+    expect(page.session.durability()).toBe("stored");
+    expect(page.session.isSettled).toBe(true);
+  });
+
+  it("sends a burst of keys in few messages and a lone key at once", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    for (let index = 0; index < 100; index += 1) page.type(index, "x");
+    await reaches("x".repeat(100));
+    expect(peer.log.filter((message) => message.type === "update").length).toBeLessThan(4);
+  });
+
+  it("merges what both sides did while the connection was away", async () => {
+    peer.edit((text) => text.insert(0, "abc"));
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    expect(page.shown.synced).toBe(false);
+    page.type(3, "D");
+    peer.edit((text) => text.insert(0, "0"));
+    page.connect();
+    await reaches("0abcD");
+    expect(page.text).toBe("0abcD");
+    expect(page.shown.synced).toBe(true);
+  });
+
+  it("offers edits again that were acknowledged but never stored", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.type(0, "one");
+    await reaches("one");
+    peer.acknowledge(1);
+    page.cut();
+    // The machine died; another one starts from the blob store, without the edit.
+    peer.doc = new Y.Doc();
+    page.connect();
+    await reaches("one");
+    peer.acknowledge(2);
+    expect(page.session.durability()).toBe("stored");
+  });
+
+  it("gives back to the server what only this copy still has from others", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    peer.edit((text) => text.insert(0, "by another"));
+    expect(page.text).toBe("by another");
+    page.cut();
+    peer.doc = new Y.Doc();
+    page.connect();
+    await reaches("by another");
+  });
+});
+
+describe("kept edits", () => {
+  it("survive a crash, are shown while offline, and merge on return", async () => {
+    peer.edit((text) => text.insert(0, "base "));
+    const before = new Page();
+    before.connect();
+    await before.synced();
+    before.cut();
+    before.type(5, "typed offline");
+    await vi.waitFor(async () => {
+      const [copy] = await kept.load(`repl${repl}`, file);
+      expect(copy?.updates.length).toBe(1);
+      expect(copy?.state).not.toBeNull();
+    });
+    before.crash();
+
+    const after = await new Page().opened();
+    expect(after.text).toBe("base typed offline");
+    expect(after.shown.synced).toBe(false);
+    expect(after.session.unsaved()).toMatchObject({ edits: 1 });
+    peer.edit((text) => text.insert(0, "> "));
+    after.connect();
+    await reaches("> base typed offline");
+    expect(after.text).toBe("> base typed offline");
+    peer.acknowledge(1);
+    peer.acknowledge(2);
+    await vi.waitFor(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("of two tabs double nothing, whoever sends them", async () => {
+    const first = new Page();
+    first.connect();
+    await first.synced();
+    first.cut();
+    first.type(0, "A");
+    await vi.waitFor(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
+    const second = await new Page().opened();
+    expect(second.text).toBe("A");
+    expect(second.shown.replica.doc.clientID).not.toBe(first.shown.replica.doc.clientID);
+    second.type(1, "B");
+    first.connect();
+    second.connect();
+    await reaches("AB");
+    expect(first.text).toBe("AB");
+    peer.acknowledge(2);
+    await vi.waitFor(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("stay few during a long time offline", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    for (let index = 0; index < 450; index += 1) {
+      page.type(index, "y");
+      page.session.flush();
+    }
+    expect(page.session.unsaved()?.edits).toBe(450);
+    await vi.waitFor(async () => {
+      const [copy] = await kept.load(`repl${repl}`, file);
+      expect(copy?.updates.length).toBeLessThan(202);
+      expect(copy?.updates.reduce((sum, update) => sum + update.edits, 0)).toBe(450);
+    });
+    page.connect();
+    await reaches("y".repeat(450));
+  });
+});
+
+describe("refusals", () => {
+  it("drop the copy, take a new client id, and keep the text aside", async () => {
+    peer.edit((text) => text.insert(0, "good"));
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    const client = page.shown.replica.doc.clientID;
+    peer.refuse = Refusal.malformed;
+    page.type(4, " and lost");
+    await vi.waitFor(() => expect(page.rescued).toHaveLength(1));
+    await page.synced();
+    expect(page.text).toBe("good");
+    expect(page.shown.replica.doc.clientID).not.toBe(client);
+    expect(page.rescued[0]).toMatchObject({
+      text: "good and lost",
+      reason: "refused",
+      path: "main.py",
+    });
+    expect(await kept.listRescued(`repl${repl}`)).toHaveLength(1);
+    page.type(4, " again");
+    await reaches("good again");
+  });
+
+  it("keep edits when the server only cannot store them now", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    peer.refuseOnly = Refusal.unavailable;
+    page.type(0, "patient");
+    await vi.waitFor(() => expect(peer.refuseOnly).toBeNull());
+    expect(peer.text).toBe("");
+    expect(page.session.durability()).toBe("unsaved");
+    await vi.waitFor(() => expect(peer.text).toBe("patient"), 5000);
+    expect(page.rescued).toEqual([]);
+  });
+
+  it("of the whole history rescue the text unless the new one has it", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    page.type(0, "offline words");
+    peer.restart("another version");
+    page.connect();
+    await vi.waitFor(() => expect(page.rescued).toHaveLength(1));
+    await page.synced();
+    expect(page.text).toBe("another version");
+    expect(page.rescued[0]).toMatchObject({ text: "offline words", reason: "replaced" });
+
+    page.cut();
+    page.type(0, "x");
+    peer.restart("xanother version");
+    page.connect();
+    await page.synced();
+    expect(page.rescued).toHaveLength(1);
+  });
+
+  it("rescue what was typed into a file that was deleted", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    page.type(0, "late");
+    peer.closedCode = Refusal.notFound;
+    page.connect();
+    await vi.waitFor(() =>
+      expect(page.session.state.getSnapshot()).toMatchObject({
+        state: "unavailable",
+        reason: "not-found",
+      }),
+    );
+    expect(page.rescued).toMatchObject([{ text: "late", reason: "deleted" }]);
+  });
+
+  it("never happen to viewers, who send nothing", async () => {
+    peer.edit((text) => text.insert(0, "look"));
+    const page = new Page({ readOnly: true });
+    page.connect();
+    await page.synced();
+    expect(page.text).toBe("look");
+    expect(page.shown.readOnly).toBe(true);
+    expect(peer.log.some((message) => message.type === "update")).toBe(false);
+  });
+});
+
+describe("carets", () => {
+  it("reach the others and vanish with the connection", async () => {
+    const [a, b] = [new Page(), new Page()];
+    a.connect();
+    b.connect();
+    await a.synced();
+    await b.synced();
+    const seen = () => b.shown.replica.awareness.getStates().get(a.shown.replica.doc.clientID);
+    await vi.waitFor(() =>
+      expect(seen()).toMatchObject({ user: { name: "Ada", color: "#aa0000" } }),
+    );
+    b.cut();
+    expect(seen()).toBeUndefined();
+  });
+});
