@@ -1,0 +1,283 @@
+//! Merging what programs write to a file into its document.
+//!
+//! *The program is a replica that had seen the base*: the text that document and disk last
+//! agreed on. What it wrote is turned into edits against that text, made in a replica of the
+//! document as it was then (the *shadow*), and the replica's update is merged like anyone's.
+//! People's later edits therefore survive by ordinary merge; only base characters that the
+//! program itself took out are deleted.
+//!
+//! A program may also have read an earlier version than the last one on disk. If what it wrote
+//! is explained by one of the recent versions rather than by the base, that version is its
+//! base.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::edits::{self, Edit};
+use crate::{Document, MAX_CLIENT_ID, Rejected};
+
+/// How many earlier versions of the disk are kept, and for how long.
+const RING: usize = 8;
+const RING_MS: u64 = 10_000;
+/// What the kept versions may take together.
+const RING_BYTES: usize = 16 * 1024 * 1024;
+/// A version that was replaced this recently is taken as the program's base already when it
+/// explains the change at least as well; an older one only when it is much closer.
+const RECENT_MS: u64 = 2_000;
+/// How many times closer an older version has to be.
+const MUCH_CLOSER: u64 = 4;
+
+/// A text that the disk holds or held, with the document that had it.
+#[derive(Debug, Clone)]
+struct Version {
+    text: Arc<str>,
+    shadow: Shadow,
+}
+
+#[derive(Debug, Clone)]
+enum Shadow {
+    /// The document still is at this version.
+    Live,
+    /// The encoded state that has this text. It may lack deletions that were never made
+    /// public, see [`DiskMerge::ingest`].
+    State(Arc<[u8]>),
+    /// No document with this text is known.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Earlier {
+    version: Version,
+    replaced_ms: u64,
+}
+
+/// The relation between one document and its file.
+///
+/// Call [`DiskMerge::note_edit`] before every change of the document. Before writing the file
+/// take the text from [`DiskMerge::begin_write`], and call [`DiskMerge::written`] when the
+/// disk holds it. Call [`DiskMerge::ingest`] with whatever else is found in the file.
+#[derive(Debug)]
+pub struct DiskMerge {
+    base: Option<Version>,
+    writing: Option<Version>,
+    earlier: VecDeque<Earlier>,
+    /// The client id of the last ingest.
+    client: Option<u64>,
+}
+
+impl DiskMerge {
+    /// Document and disk both hold `base_text` now.
+    pub fn new(base_text: impl Into<Arc<str>>) -> Self {
+        let base = Version { text: base_text.into(), shadow: Shadow::Live };
+        Self { base: Some(base), writing: None, earlier: VecDeque::new(), client: None }
+    }
+
+    /// Nothing is known about how the disk's text relates to the document (a crash lost it).
+    /// The next ingest only inserts: nothing of either side is lost.
+    pub fn unknown_base() -> Self {
+        Self { base: None, writing: None, earlier: VecDeque::new(), client: None }
+    }
+
+    /// The disk holds `disk_text`, an older text of this document, and nothing was written to
+    /// the file since (its hash is in the log): there is nothing to ingest, only to write.
+    pub fn behind(disk_text: impl Into<Arc<str>>) -> Self {
+        let base = Version { text: disk_text.into(), shadow: Shadow::Unknown };
+        Self { base: Some(base), writing: None, earlier: VecDeque::new(), client: None }
+    }
+
+    /// The text that the disk holds as far as known: what a write expects to find.
+    pub fn base_text(&self) -> Option<&Arc<str>> {
+        self.base.as_ref().map(|base| &base.text)
+    }
+
+    /// To be called before every change of the document. The first call after the disk and
+    /// the document agreed keeps the document's state; all others cost nothing.
+    ///
+    /// # Errors
+    /// Only [`Rejected::Broken`].
+    pub fn note_edit(&mut self, doc_before: &Document) -> Result<(), Rejected> {
+        let is_live = |version: &Option<Version>| {
+            version.as_ref().is_some_and(|version| matches!(version.shadow, Shadow::Live))
+        };
+        if !is_live(&self.base) && !is_live(&self.writing) {
+            return Ok(());
+        }
+        let state: Arc<[u8]> = doc_before.encode_state()?.into();
+        for version in self.base.iter_mut().chain(&mut self.writing) {
+            if matches!(version.shadow, Shadow::Live) {
+                version.shadow = Shadow::State(state.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The text to write to the disk now. Only the latest write is remembered.
+    pub fn begin_write(&mut self, doc: &Document) -> Arc<str> {
+        let text: Arc<str> = doc.text().into();
+        self.writing = Some(Version { text: text.clone(), shadow: Shadow::Live });
+        text
+    }
+
+    /// The disk holds the text of the last [`DiskMerge::begin_write`] now. Answers whether
+    /// that was so: not when an ingest came between, which found something newer.
+    pub fn written(&mut self, text: &str, now_ms: u64) -> bool {
+        match self.writing.take_if(|version| *version.text == *text) {
+            Some(version) => {
+                self.set_base(version, now_ms);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the document has the text that the disk holds.
+    pub fn is_clean(&self, doc: &Document) -> bool {
+        self.base.as_ref().is_some_and(|base| match base.shadow {
+            Shadow::Live => true,
+            _ => *base.text == *doc.text(),
+        })
+    }
+
+    /// Merges the text found in the file. Returns the update to log and broadcast, or `None`
+    /// when the document has nothing new to say about it (an echo, or a text already merged).
+    ///
+    /// `fresh_client` is a random client id that was never used; it is taken when the last
+    /// ingest's id cannot go on.
+    ///
+    /// # Errors
+    /// [`Rejected::Broken`] when the document or its shadow fails; the document then has to
+    /// be loaded again.
+    pub fn ingest(
+        &mut self,
+        doc: &mut Document,
+        disk_text: &str,
+        fresh_client: u64,
+        now_ms: u64,
+    ) -> Result<Option<Vec<u8>>, Rejected> {
+        if let Some(writing) = self.writing.take_if(|version| *version.text == *disk_text) {
+            // Our own write, seen before its answer. The answer may still come.
+            self.set_base(writing.clone(), now_ms);
+            self.writing = Some(writing);
+            return Ok(None);
+        }
+        if self.base_text().is_some_and(|base| **base == *disk_text) {
+            return Ok(None);
+        }
+        self.writing = None;
+        self.forget_old(now_ms);
+        let doc_text = doc.text();
+        if doc_text == *disk_text {
+            self.set_base(Version { text: disk_text.into(), shadow: Shadow::Live }, now_ms);
+            return Ok(None);
+        }
+        if let Some(base) = self.base.as_mut().filter(|base| *base.text == *doc_text) {
+            // Edited and edited back: the program has seen this text, whoever typed it last.
+            base.shadow = Shadow::Live;
+        }
+        self.note_edit(doc)?;
+        let (state, edits, hidden) = match self.explain(disk_text, now_ms) {
+            Some((state, edits)) => (state, edits, Vec::new()),
+            None => {
+                let (inserts, deletes) = edits::union(&doc_text, disk_text);
+                (doc.encode_state()?.into(), inserts, deletes)
+            }
+        };
+        let mut replica = self.replica(doc, &state, fresh_client)?;
+        let update = replica.edit(&edits)?;
+        if let Some(update) = &update {
+            doc.apply_own(update, replica.client_id())?;
+        }
+        // Deletions that only the shadow makes, so that it has the disk's text.
+        replica.edit(&hidden)?;
+        let shadow = if doc.len_utf16() == replica.len_utf16() && doc.text() == *disk_text {
+            Shadow::Live
+        } else {
+            Shadow::State(replica.encode_state()?.into())
+        };
+        self.set_base(Version { text: disk_text.into(), shadow }, now_ms);
+        Ok(update)
+    }
+
+    /// Which version of the file the program must have read, and what it changed; `None` when
+    /// no document with the base's text is known.
+    fn explain(&self, disk_text: &str, now_ms: u64) -> Option<(Arc<[u8]>, Vec<Edit>)> {
+        let base = self.base.as_ref()?;
+        let Shadow::State(state) = &base.shadow else { return None };
+        let edits = edits::diff(&base.text, disk_text);
+        let from_base = edits::weight(&edits);
+        let mut best = (from_base, state, edits);
+        for earlier in self.earlier.iter().rev() {
+            let Shadow::State(state) = &earlier.version.shadow else { continue };
+            let edits = edits::diff(&earlier.version.text, disk_text);
+            let weight = edits::weight(&edits);
+            if weight >= best.0 {
+                continue;
+            }
+            let is_recent = now_ms.saturating_sub(earlier.replaced_ms) <= RECENT_MS;
+            let is_explained = if is_recent {
+                // On the way from the base to what was found: the program would have had to
+                // take back exactly what was written in between.
+                let since = edits::weight(&edits::diff(&earlier.version.text, &base.text));
+                weight + since <= from_base + from_base / 8
+            } else {
+                weight > 0 && weight * MUCH_CLOSER <= from_base
+            };
+            if is_explained {
+                best = (weight, state, edits);
+            }
+        }
+        let (_, state, edits) = best;
+        Some((state.clone(), edits))
+    }
+
+    /// A replica of the document at `state` that writes with the disk's client id: the last
+    /// one if the state has all that was written with it, else a new one. (An id must never
+    /// write two different things at one clock.)
+    fn replica(
+        &mut self,
+        doc: &Document,
+        state: &[u8],
+        fresh_client: u64,
+    ) -> Result<Document, Rejected> {
+        if let Some(client) = self.client {
+            let replica = Document::replica(client, state)?;
+            if replica.clock(client) == doc.clock(client) {
+                return Ok(replica);
+            }
+        }
+        let mut client = fresh_client & MAX_CLIENT_ID;
+        while doc.clock(client) > 0 || client == doc.client_id() {
+            client = (client + 1) & MAX_CLIENT_ID;
+        }
+        self.client = Some(client);
+        Document::replica(client, state)
+    }
+
+    fn set_base(&mut self, version: Version, now_ms: u64) {
+        let Some(old) = self.base.replace(version) else { return };
+        let is_kept = matches!(old.shadow, Shadow::State(_))
+            && self.base_text().is_some_and(|text| *text != old.text);
+        if is_kept {
+            self.earlier.push_back(Earlier { version: old, replaced_ms: now_ms });
+        }
+        self.forget_old(now_ms);
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        self.earlier.retain(|earlier| now_ms.saturating_sub(earlier.replaced_ms) <= RING_MS);
+        let size = |earlier: &Earlier| {
+            let state = match &earlier.version.shadow {
+                Shadow::State(state) => state.len(),
+                _ => 0,
+            };
+            earlier.version.text.len() + state
+        };
+        while self.earlier.len() > RING || self.earlier.iter().map(size).sum::<usize>() > RING_BYTES
+        {
+            self.earlier.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use super::*;
+use crate::test_peer::Peer;
+
+struct Scene {
+    doc: Document,
+    merge: DiskMerge,
+    peer: Peer,
+    now_ms: u64,
+    fresh: u64,
+}
+
+impl Scene {
+    fn new(text: &str) -> Self {
+        let mut doc = Document::new(1);
+        doc.replace(text).expect("seeds");
+        let peer = Peer::new(2);
+        peer.apply(&doc.encode_state().expect("encodes"));
+        Self { doc, merge: DiskMerge::new(text), peer, now_ms: 100_000, fresh: 1_000 }
+    }
+
+    /// A person replaces the first `old` by `new`.
+    fn types(&mut self, old: &str, new: &str) {
+        let text = self.peer.text();
+        let at = text[..text.find(old).expect("is there")].encode_utf16().count() as u32;
+        let update = self.peer.edit(at, old.encode_utf16().count() as u32, new);
+        self.merge.note_edit(&self.doc).expect("notes");
+        self.doc.apply(&update).expect("applies");
+    }
+
+    fn writes(&mut self) {
+        let text = self.merge.begin_write(&self.doc);
+        assert!(self.merge.written(&text, self.now_ms));
+    }
+
+    /// A program leaves `text` in the file.
+    fn finds(&mut self, text: &str) -> Option<Vec<u8>> {
+        self.fresh += 1;
+        let update = self.merge.ingest(&mut self.doc, text, self.fresh, self.now_ms);
+        let update = update.expect("ingests");
+        if let Some(update) = &update {
+            self.peer.apply(update);
+        }
+        assert_eq!(self.peer.text(), self.doc.text(), "the client has the same text");
+        assert_eq!(**self.merge.base_text().expect("known"), *text);
+        update
+    }
+}
+
+#[test]
+fn a_program_changes_a_file_at_rest() {
+    let mut scene = Scene::new("a = 1\nb = 2\n");
+    assert_eq!(scene.finds("a = 1\nb = 2\n"), None);
+    assert!(scene.finds("a = 1\nb = 3\n").is_some());
+    assert_eq!(scene.doc.text(), "a = 1\nb = 3\n");
+    assert!(scene.merge.is_clean(&scene.doc));
+    assert_eq!(scene.finds("a = 1\nb = 3\n"), None);
+}
+
+#[test]
+fn edits_of_people_and_of_the_program_both_survive() {
+    let mut scene = Scene::new("one\ntwo\nthree\n");
+    scene.types("one", "ONE");
+    assert!(!scene.merge.is_clean(&scene.doc));
+    scene.finds("one\ntwo\nthree\nfour\n");
+    assert_eq!(scene.doc.text(), "ONE\ntwo\nthree\nfour\n");
+    // Again, on top of what it had written, before the document was written.
+    scene.types("two", "TWO");
+    scene.finds("zero\none\ntwo\nthree\nfour\n");
+    assert_eq!(scene.doc.text(), "zero\nONE\nTWO\nthree\nfour\n");
+    scene.writes();
+    assert!(scene.merge.is_clean(&scene.doc));
+}
+
+#[test]
+fn edits_while_a_write_is_under_way_are_not_taken_for_the_base() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    let text = scene.merge.begin_write(&scene.doc);
+    scene.types("ab", "abc");
+    assert!(scene.merge.written(&text, scene.now_ms));
+    assert_eq!(**scene.merge.base_text().expect("known"), *"ab\n");
+    assert!(!scene.merge.is_clean(&scene.doc));
+    scene.finds("ab\nprogram\n");
+    assert_eq!(scene.doc.text(), "abc\nprogram\n");
+}
+
+#[test]
+fn our_own_write_seen_before_its_answer_is_an_echo() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    let text = scene.merge.begin_write(&scene.doc);
+    scene.types("ab", "abc");
+    assert_eq!(scene.finds("ab\n"), None);
+    assert!(scene.merge.written(&text, scene.now_ms));
+    scene.finds("ab\nx\n");
+    assert_eq!(scene.doc.text(), "abc\nx\n");
+}
+
+#[test]
+fn a_write_that_an_ingest_overtook_does_not_count() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    let text = scene.merge.begin_write(&scene.doc);
+    scene.finds("a\nprogram\n");
+    assert!(!scene.merge.written(&text, scene.now_ms));
+    assert_eq!(scene.doc.text(), "ab\nprogram\n");
+}
+
+#[test]
+fn a_formatter_that_read_an_earlier_version_does_not_take_later_typing_back() {
+    let mut scene = Scene::new("def f( x ):\n  return  x\n");
+    scene.types("return", "yield");
+    scene.writes();
+    // The formatter reads here.
+    scene.now_ms += 300;
+    scene.types("\n  yield", "\n  y = 1\n  yield");
+    scene.writes();
+    scene.now_ms += 200;
+    scene.finds("def f(x):\n  yield x\n");
+    assert_eq!(scene.doc.text(), "def f(x):\n  y = 1\n  yield x\n");
+}
+
+#[test]
+fn a_late_echo_of_an_earlier_version_changes_nothing() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    scene.writes();
+    scene.now_ms += 300;
+    scene.types("ab", "abc");
+    scene.writes();
+    scene.now_ms += 100;
+    assert_eq!(scene.finds("ab\n"), None);
+    assert_eq!(scene.doc.text(), "abc\n");
+    assert!(!scene.merge.is_clean(&scene.doc));
+}
+
+#[test]
+fn a_program_that_restores_an_older_version_is_believed() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    scene.writes();
+    scene.now_ms += 5_000;
+    scene.finds("a\n");
+    assert_eq!(scene.doc.text(), "a\n");
+}
+
+#[test]
+fn with_an_unknown_base_nothing_is_lost() {
+    let mut scene = Scene::new("shared\nours = 1\n");
+    scene.merge = DiskMerge::unknown_base();
+    assert!(!scene.merge.is_clean(&scene.doc));
+    scene.finds("shared\ntheirs = 2\nmore\n");
+    assert_eq!(scene.doc.text(), "shared\nours = 1\ntheirs = 2\nmore\n");
+    // From then on the base is known.
+    scene.finds("shared\ntheirs = 3\nmore\n");
+    assert_eq!(scene.doc.text(), "shared\nours = 1\ntheirs = 3\nmore\n");
+    scene.writes();
+    scene.now_ms += 60_000;
+    scene.finds("shared\n");
+    assert_eq!(scene.doc.text(), "shared\n");
+}
+
+#[test]
+fn a_file_that_is_only_behind_has_nothing_to_ingest() {
+    let mut scene = Scene::new("new\n");
+    scene.merge = DiskMerge::behind("old\n");
+    assert_eq!(scene.finds("old\n"), None);
+    assert!(!scene.merge.is_clean(&scene.doc));
+    scene.writes();
+    assert!(scene.merge.is_clean(&scene.doc));
+}
+
+#[test]
+fn an_edit_taken_back_leaves_the_disk_at_rest() {
+    let mut scene = Scene::new("line\nkeep\n");
+    scene.types("line\n", "");
+    scene.types("keep", "line\nkeep");
+    assert!(scene.merge.is_clean(&scene.doc));
+    // The program deletes what a person typed anew: it had seen that very text.
+    scene.finds("keep\n");
+    assert_eq!(scene.doc.text(), "keep\n");
+}

@@ -1,0 +1,371 @@
+//! One text file as a Yjs document. The invariant: whatever arrives, the document either
+//! takes all of it or is exactly as before, and a document that yrs broke says so for ever.
+
+use std::collections::HashSet;
+
+use yrs::{Doc, GetString, Text, TextRef, Transact};
+
+use crate::edits::{self, Edit};
+use crate::gate::{self, Held};
+use crate::known::Known;
+use crate::scan::{
+    MAX_CLIENT_ID, ROOT, Scan, ScanError, scan, scan_state_vector, scan_with_own_origins,
+};
+use crate::yrs_door::{self, Broken, Effect};
+
+/// Largest update from a client.
+const MAX_UPDATE_BYTES: usize = 8 * 1024 * 1024;
+/// Largest stored state; larger than any that grew from updates a client may send.
+const MAX_STATE_BYTES: usize = 256 * 1024 * 1024;
+/// Longest text a client may make, in UTF-16 units; twice the largest file that becomes a
+/// document, so that editing such a file never meets it by accident.
+const MAX_TEXT_UNITS: u64 = 4 * 1024 * 1024;
+/// Most blocks in an update from a client. Placing a block among others written at the same
+/// place costs as many steps as there are others, so blocks are what an attacker would send.
+const MAX_UPDATE_BLOCKS: usize = 200_000;
+/// Most clients a document keeps clocks for; every new connection is sent all of them.
+const MAX_CLIENTS: usize = 65_536;
+
+/// What came of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It brought something new.
+    New,
+    /// Everything in it was known.
+    Known,
+}
+
+/// Why an update was not applied. Except after [`Rejected::Broken`], the document is as it
+/// was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// It is not an update of a text document. The sender has to start over.
+    #[error("malformed update: {0}")]
+    Malformed(#[from] ScanError),
+    /// It, or the document with it, is over a limit.
+    #[error("the update is too large")]
+    TooLarge,
+    /// It builds on something unknown. Ask the sender for its full difference (step 1); when
+    /// that has a gap too, the sender has to start over.
+    #[error("the update builds on something unknown")]
+    Gap,
+    /// yrs failed inside. The document must not be used any more: drop it, make a new one
+    /// with a *new* client id, and load what the log and the snapshots hold.
+    #[error("the document is broken and has to be loaded again")]
+    Broken,
+}
+
+impl From<Broken> for Rejected {
+    fn from(_: Broken) -> Self {
+        Self::Broken
+    }
+}
+
+impl From<Held> for Rejected {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Gap => Self::Gap,
+            Held::Malformed(error) => Self::Malformed(error),
+        }
+    }
+}
+
+/// Who an update comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Client,
+    Store,
+    Server,
+}
+
+/// One text document.
+pub struct Document {
+    doc: Doc,
+    text: TextRef,
+    client_id: u64,
+    known: Known,
+    /// Client ids that only the server writes with.
+    reserved: HashSet<u64>,
+    unclean: bool,
+    broken: bool,
+}
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Document")
+            .field("client_id", &self.client_id)
+            .field("clients", &self.known.clients())
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Document {
+    /// An empty document in which the server writes as `client_id`: a random number below
+    /// 2^53 that was never used in this document before. (Larger numbers are cut to 53 bits.)
+    pub fn new(client_id: u64) -> Self {
+        let client_id = client_id & MAX_CLIENT_ID;
+        let doc = yrs_door::new_doc(client_id);
+        let text = doc.get_or_insert_text(ROOT);
+        Self {
+            doc,
+            text,
+            client_id,
+            known: Known::default(),
+            reserved: HashSet::from([client_id]),
+            unclean: false,
+            broken: false,
+        }
+    }
+
+    /// A document with a stored state.
+    ///
+    /// # Errors
+    /// As [`Document::merge_stored`].
+    pub fn load(client_id: u64, update: &[u8]) -> Result<Self, Rejected> {
+        let mut document = Self::new(client_id);
+        document.merge_stored(update)?;
+        Ok(document)
+    }
+
+    /// A copy of a document at `state`, in which the server goes on writing as `client_id`.
+    pub(crate) fn replica(client_id: u64, state: &[u8]) -> Result<Self, Rejected> {
+        let mut document = Self::new(client_id);
+        document.take(state, Source::Server)?;
+        Ok(document)
+    }
+
+    /// Applies an update from a client.
+    ///
+    /// # Errors
+    /// See [`Rejected`]; nothing was applied.
+    pub fn apply(&mut self, update: &[u8]) -> Result<Applied, Rejected> {
+        if update.len() > MAX_UPDATE_BYTES {
+            return Err(Rejected::TooLarge);
+        }
+        self.take(update, Source::Client)
+    }
+
+    /// Applies a state or update from the log or the blob store. It is scanned and gated like
+    /// a client's, but the limits that keep clients in bounds do not lock stored work out.
+    ///
+    /// # Errors
+    /// See [`Rejected`]. [`ScanError::Forged`] means that this document's client id was used
+    /// before.
+    pub fn merge_stored(&mut self, update: &[u8]) -> Result<Applied, Rejected> {
+        if update.len() > MAX_STATE_BYTES {
+            return Err(Rejected::TooLarge);
+        }
+        self.take(update, Source::Store)
+    }
+
+    /// Applies an edit that this server made in another replica (the disk's).
+    pub(crate) fn apply_own(&mut self, update: &[u8], client: u64) -> Result<Applied, Rejected> {
+        self.reserved.insert(client);
+        self.take(update, Source::Server)
+    }
+
+    fn take(&mut self, update: &[u8], source: Source) -> Result<Applied, Rejected> {
+        self.usable()?;
+        let mut scan = scan(update)?;
+        if self.known.covers(&scan) {
+            return Ok(Applied::Known);
+        }
+        if !scan.collected.is_empty() || self.known.has_collected() {
+            scan = scan_with_own_origins(update)?;
+        }
+        self.check_authors(&scan, source)?;
+        gate::admit(&scan, &self.known)?;
+        if source == Source::Client {
+            self.check_limits(&scan)?;
+        }
+        let effect = match yrs_door::apply(&self.doc, update) {
+            Ok(effect) => effect,
+            Err(Broken) => return Err(self.give_up()),
+        };
+        if effect.pending || !self.is_expected(&scan, &effect) {
+            return Err(self.give_up());
+        }
+        self.known.note(&effect);
+        for deletion in &scan.deletions {
+            self.known.delete(deletion.client, deletion.start..deletion.end);
+        }
+        for range in &scan.collected {
+            self.known.collect(range.client, range.start..range.end);
+        }
+        self.unclean |= scan.unclean;
+        Ok(Applied::New)
+    }
+
+    /// Nobody but the server writes with the server's client ids.
+    fn check_authors(&self, scan: &Scan, source: Source) -> Result<(), Rejected> {
+        let is_forged = source != Source::Server
+            && scan.runs.iter().any(|run| {
+                run.end > self.known.clock(run.client) && self.reserved.contains(&run.client)
+            });
+        if is_forged { Err(Rejected::Malformed(ScanError::Forged)) } else { Ok(()) }
+    }
+
+    fn check_limits(&self, scan: &Scan) -> Result<(), Rejected> {
+        let new_clients = scan.runs.iter().filter(|run| !self.known.has_client(run.client)).count();
+        let is_too_large = scan.blocks > MAX_UPDATE_BLOCKS
+            || u64::from(self.len_utf16()) + scan.text_units > MAX_TEXT_UNITS
+            || (new_clients > 0 && self.known.clients() + new_clients > MAX_CLIENTS);
+        if is_too_large { Err(Rejected::TooLarge) } else { Ok(()) }
+    }
+
+    /// Whether yrs integrated exactly the clocks that the gate let through.
+    fn is_expected(&self, scan: &Scan, effect: &Effect) -> bool {
+        let mut expected: Vec<_> = scan
+            .runs
+            .iter()
+            .map(|run| (run.client, run.start.max(self.known.clock(run.client))..run.end))
+            .filter(|(_, range)| !range.is_empty())
+            .collect();
+        let mut inserted = effect.inserted.clone();
+        expected.sort_unstable_by_key(|(client, _)| *client);
+        inserted.sort_unstable_by_key(|(client, range)| (*client, range.start));
+        expected == inserted
+    }
+
+    /// Whether the update brings nothing new; it is not applied either way. (What a read-only
+    /// peer sends has to be known.)
+    ///
+    /// # Errors
+    /// When the update is malformed or the document is broken.
+    pub fn is_known(&self, update: &[u8]) -> Result<bool, Rejected> {
+        self.usable()?;
+        Ok(self.known.covers(&scan(update)?))
+    }
+
+    /// The clients under whose ids the update brings new text or blocks.
+    ///
+    /// # Errors
+    /// When the update is malformed.
+    pub fn new_authors(&self, update: &[u8]) -> Result<Vec<u64>, Rejected> {
+        let scan = scan(update)?;
+        let is_new = |run: &&crate::scan::Run| run.end > self.known.clock(run.client);
+        Ok(scan.runs.iter().filter(is_new).map(|run| run.client).collect())
+    }
+
+    /// The text.
+    ///
+    /// # Panics
+    /// When the document is broken: an empty text in its place could be saved over the file.
+    pub fn text(&self) -> String {
+        assert!(!self.broken, "a broken document has no text");
+        let txn = self.doc.transact();
+        self.text.get_string(&txn)
+    }
+
+    /// The text's length in UTF-16 units.
+    ///
+    /// # Panics
+    /// As [`Document::text`].
+    pub fn len_utf16(&self) -> u32 {
+        assert!(!self.broken, "a broken document has no text");
+        let txn = self.doc.transact();
+        self.text.len(&txn)
+    }
+
+    /// The client id that the server writes with.
+    pub fn client_id(&self) -> u64 {
+        self.client_id
+    }
+
+    /// Whether an error [`Rejected::Broken`] was returned before.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The state vector, v1.
+    pub fn state_vector(&self) -> Vec<u8> {
+        self.known.encode_state_vector()
+    }
+
+    /// The first unknown clock of a client.
+    pub(crate) fn clock(&self, client: u64) -> u32 {
+        self.known.clock(client)
+    }
+
+    /// Everything as one update, v1; also the way to compact a document.
+    ///
+    /// # Errors
+    /// When the document is broken.
+    pub fn encode_state(&self) -> Result<Vec<u8>, Rejected> {
+        self.usable()?;
+        Ok(yrs_door::encode(&self.doc, &[])?)
+    }
+
+    /// What a peer with this state vector (v1) lacks, and all deletions.
+    ///
+    /// # Errors
+    /// When the state vector is malformed or the document is broken.
+    pub fn encode_diff(&self, state_vector: &[u8]) -> Result<Vec<u8>, Rejected> {
+        self.usable()?;
+        let clocks = scan_state_vector(state_vector)?;
+        Ok(yrs_door::encode(&self.doc, &clocks)?)
+    }
+
+    /// Changes the text to `text` with few edits, in the server's name (seed, restore, PUT),
+    /// and returns the update, or `None` when the text is the same.
+    ///
+    /// # Errors
+    /// When the document is or gets broken.
+    pub fn replace(&mut self, text: &str) -> Result<Option<Vec<u8>>, Rejected> {
+        self.usable()?;
+        let edits = edits::diff(&self.text(), text);
+        self.edit(&edits)
+    }
+
+    /// Whether a client wrote something that no text file of ours has: a carriage return, a
+    /// NUL. See [`Document::normalize`].
+    pub fn needs_normalizing(&self) -> bool {
+        self.unclean
+    }
+
+    /// Takes carriage returns and NULs out of the text, as an edit of the server, so that the
+    /// file on disk reads back as this text. Only looks when a client wrote one since the
+    /// last call.
+    ///
+    /// # Errors
+    /// When the document is or gets broken.
+    pub fn normalize(&mut self) -> Result<Option<Vec<u8>>, Rejected> {
+        self.usable()?;
+        if !std::mem::take(&mut self.unclean) {
+            return Ok(None);
+        }
+        let edits = edits::cleaning(&self.text());
+        self.edit(&edits)
+    }
+
+    /// Makes ascending edits in one transaction.
+    pub(crate) fn edit(&mut self, edits: &[Edit]) -> Result<Option<Vec<u8>>, Rejected> {
+        self.usable()?;
+        if edits.is_empty() {
+            return Ok(None);
+        }
+        let text = self.text.clone();
+        match yrs_door::edit(&self.doc, |txn| text.apply_delta(txn, edits::delta(edits))) {
+            Ok(None) => Ok(None),
+            Ok(Some((update, effect))) => {
+                self.known.note(&effect);
+                Ok(Some(update))
+            }
+            Err(Broken) => Err(self.give_up()),
+        }
+    }
+
+    fn usable(&self) -> Result<(), Rejected> {
+        if self.broken { Err(Rejected::Broken) } else { Ok(()) }
+    }
+
+    fn give_up(&mut self) -> Rejected {
+        self.broken = true;
+        Rejected::Broken
+    }
+}
+
+#[cfg(test)]
+mod tests;

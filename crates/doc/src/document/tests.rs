@@ -1,0 +1,131 @@
+use super::*;
+use crate::test_peer::{Peer, hex};
+
+#[test]
+fn an_edit_is_new_once_and_known_after() {
+    let mut document = Document::new(1);
+    let peer = Peer::new(2);
+    let update = peer.edit(0, 0, "hi 😀");
+    assert_eq!(document.is_known(&update), Ok(false));
+    assert_eq!(document.new_authors(&update), Ok(vec![2]));
+    assert_eq!(document.apply(&update), Ok(Applied::New));
+    assert_eq!(document.apply(&update), Ok(Applied::Known));
+    assert_eq!(document.is_known(&update), Ok(true));
+    assert_eq!(document.new_authors(&update), Ok(vec![]));
+    assert_eq!((document.text().as_str(), document.len_utf16()), ("hi 😀", 5));
+    let deletion = peer.edit(0, 3, "");
+    assert_eq!(document.is_known(&deletion), Ok(false));
+    assert_eq!(document.apply(&deletion), Ok(Applied::New));
+    assert_eq!(document.is_known(&deletion), Ok(true));
+    assert_eq!(document.text(), "😀");
+    // What a peer with the same content would send as step 2 is known.
+    assert_eq!(document.is_known(&peer.diff(&document.state_vector())), Ok(true));
+    assert_eq!(document.is_known(&peer.diff(&[0])), Ok(true));
+}
+
+#[test]
+fn an_update_with_a_gap_changes_nothing() {
+    let mut document = Document::new(1);
+    let peer = Peer::new(2);
+    let first = peer.edit(0, 0, "a");
+    let second = peer.edit(1, 0, "b");
+    assert_eq!(document.apply(&second), Err(Rejected::Gap));
+    assert_eq!(document.text(), "");
+    assert_eq!(document.state_vector(), [0]);
+    assert_eq!(document.apply(&first), Ok(Applied::New));
+    assert_eq!(document.apply(&second), Ok(Applied::New));
+    assert_eq!(document.text(), "ab");
+}
+
+/// Honest updates in an order in which plain yrs gives a wrong text; Yjs gives `"\na\na"`.
+#[test]
+fn the_order_that_plain_yrs_gets_wrong_is_right_through_the_gate() {
+    let updates = [
+        "01010a02c40b000a00010a00",
+        "01010b00440a00016100",
+        "01010a00040107636f6e74656e74016100",
+        "01010a01440a00010a00",
+    ]
+    .map(hex);
+    let mut document = Document::new(1);
+    let outcomes = updates.each_ref().map(|update| document.apply(update));
+    assert_eq!(outcomes[0], Err(Rejected::Gap));
+    assert_eq!(outcomes[1], Err(Rejected::Gap));
+    // The peer answers step 1 with what was held back; here by sending all again.
+    for _ in 0..updates.len() {
+        for update in &updates {
+            let _ = document.apply(update);
+        }
+    }
+    assert_eq!(document.text(), "\na\na");
+}
+
+#[test]
+fn states_and_differences_bring_others_up_to_date() {
+    let mut document = Document::new(1);
+    document.replace("one\ntwo\n").expect("replaces").expect("changes");
+    let peer = Peer::new(2);
+    peer.apply(&document.encode_state().expect("encodes"));
+    assert_eq!(peer.text(), "one\ntwo\n");
+    let before = peer.state_vector();
+    let update = document.replace("one\n2\n").expect("replaces").expect("changes");
+    assert_eq!(document.replace("one\n2\n"), Ok(None));
+    peer.apply(&document.encode_diff(&before).expect("encodes"));
+    assert_eq!(peer.text(), "one\n2\n");
+    let copy = Document::load(3, &document.encode_state().expect("encodes")).expect("loads");
+    assert_eq!(copy.text(), "one\n2\n");
+    assert_eq!(copy.state_vector(), document.state_vector());
+    assert_eq!(copy.is_known(&update), Ok(true));
+}
+
+#[test]
+fn hostile_state_vectors_are_safe() {
+    let mut document = Document::new(1);
+    document.replace("a😀b").expect("replaces");
+    for clock in 0..9 {
+        // Also in the middle of the surrogate pair.
+        assert!(document.encode_diff(&[1, 1, clock]).is_ok());
+    }
+    for bytes in ["", "ffffff0f", "01", "0101", "010100ff", "02010001", "0201000100"] {
+        assert!(document.encode_diff(&hex(bytes)).is_err(), "{bytes}");
+    }
+    assert!(document.encode_diff(&hex("01ffffffffffffff0f00")).is_ok());
+}
+
+#[test]
+fn nobody_writes_in_the_servers_name() {
+    let mut document = Document::new(2);
+    let forger = Peer::new(2);
+    let update = forger.edit(0, 0, "x");
+    assert_eq!(document.apply(&update), Err(Rejected::Malformed(ScanError::Forged)));
+    // Nor may the server's id be used again for a document that knows it.
+    assert!(Document::load(2, &update).is_err());
+    assert!(Document::load(3, &update).is_ok());
+}
+
+#[test]
+fn what_no_file_could_give_back_is_normalized() {
+    let mut document = Document::new(1);
+    let peer = Peer::new(2);
+    document.apply(&peer.edit(0, 0, "a\n")).expect("applies");
+    assert!(!document.needs_normalizing());
+    document.apply(&peer.edit(2, 0, "b\r\nc\rd\0")).expect("applies");
+    assert!(document.needs_normalizing());
+    let update = document.normalize().expect("normalizes").expect("changes");
+    assert_eq!(document.text(), "a\nb\nc\nd");
+    assert!(!document.needs_normalizing());
+    assert_eq!(document.normalize(), Ok(None));
+    peer.apply(&update);
+    assert_eq!(peer.text(), document.text());
+}
+
+#[test]
+fn limits_hold_clients_but_not_stored_work() {
+    let mut document = Document::new(1);
+    let peer = Peer::new(2);
+    let text = "x".repeat(MAX_TEXT_UNITS as usize + 1);
+    let update = peer.edit(0, 0, &text);
+    assert_eq!(document.apply(&update), Err(Rejected::TooLarge));
+    assert_eq!(document.merge_stored(&update), Ok(Applied::New));
+    assert_eq!(document.apply(&vec![0; MAX_UPDATE_BYTES + 1]), Err(Rejected::TooLarge));
+}
