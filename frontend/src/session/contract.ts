@@ -74,7 +74,9 @@ export interface TerminalOptions {
   me: MemberId;
   /** Viewers see everything and send nothing. */
   readOnly: boolean;
-  /** Called for Ctrl+Alt+Left/Escape-style leave keys: move the focus out of the terminal. */
+  /** It was made by this page just now: its first output is no replay of the past. */
+  fresh?: boolean;
+  /** F6 or Ctrl+Escape: move the focus out of the terminal. */
   onLeave?: () => void;
   screenReader?: boolean;
   fontSize?: number;
@@ -97,6 +99,7 @@ export interface TerminalOnScreen extends Observable<TerminalSnapshot> {
   /** Reads colours and font again from the CSS variables (after a theme change). */
   restyle(): void;
   setScreenReader(on: boolean): void;
+  setFontSize(pixels: number): void;
   dispose(): void;
 }
 

@@ -381,6 +381,8 @@ export class DocumentSession implements Channel {
   }
 
   private onRefused(code: number): void {
+    // What was under way when the copy was dropped is refused too; that is settled already.
+    if (this.copy === null) return;
     if (code === Refusal.unavailable) {
       // Nothing is wrong with the edit: it is kept and offered again.
       this.retryLater();
