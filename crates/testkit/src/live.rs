@@ -170,6 +170,20 @@ impl LiveSocket {
         Ok(self.document(address)?.replica.text())
     }
 
+    /// Number of the last edit of this document that is fsynced; 0 when it was not joined.
+    pub fn fsynced_number(&self, address: &str) -> u64 {
+        self.documents.get(address).map_or(0, |document| document.fsynced)
+    }
+
+    /// Whether an edit of this document was refused with this code.
+    pub fn text_refused(&self, address: &str, code: u64) -> bool {
+        self.documents.get(address).is_some_and(|document| {
+            document.refused.iter().any(|(_, refusal)| *refusal == code)
+                || document.closed == Some(code)
+                || document.reset == Some(code)
+        })
+    }
+
     /// Types at the end; returns the edit's number.
     ///
     /// # Errors

@@ -55,6 +55,7 @@ pub struct Server {
     child: Option<Child>,
     pid: i32,
     port: u16,
+    data_dir: PathBuf,
     options: Options,
     folder: TempDir,
     log: Arc<Mutex<VecDeque<String>>>,
@@ -79,17 +80,35 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("tandem-test-").tempdir()?;
         // A server started as root goes on as an ordinary user, who must get at its folders.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let mut server = Self {
+        let mut server = Self::new(options, folder);
+        server.spawn().await?;
+        Ok(server)
+    }
+
+    /// Starts a server on folders that belong to somebody else; only for seeing it refused.
+    ///
+    /// # Errors
+    /// See [`Server::start`].
+    pub async fn start_in(data_dir: PathBuf, blob_store: &str) -> Result<Self> {
+        let options = Options { blob_store: Some(blob_store.to_owned()), ..Options::default() };
+        let folder = tempfile::tempdir()?;
+        let mut server = Self::new(options, folder);
+        server.data_dir = data_dir;
+        server.spawn().await?;
+        Ok(server)
+    }
+
+    fn new(options: Options, folder: TempDir) -> Self {
+        Self {
             child: None,
             pid: 0,
             port: 0,
+            data_dir: folder.path().join("data"),
             options,
             folder,
             log: Arc::default(),
             readers: JoinSet::new(),
-        };
-        server.spawn().await?;
-        Ok(server)
+        }
     }
 
     async fn spawn(&mut self) -> Result<()> {
@@ -161,7 +180,7 @@ impl Server {
 
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data_dir.clone()
     }
 
     /// Its blob store's address.
@@ -291,11 +310,10 @@ async fn read_lines(
 }
 
 impl Drop for Server {
-    /// In good order, so that no sandbox is left behind; a failing test shows the server's log.
+    /// In good order, so that no sandbox is left behind.
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the server on port {} said:\n{}", self.port, self.log());
-        }
+        // The test runner shows this only when the test fails.
+        eprintln!("the server on port {} said:\n{}", self.port, self.log());
         let Some(mut child) = self.child.take() else { return };
         let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
         let _ = signal(pid, Signal::TERM);

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use anyhow::Result;
+use reqwest::Method;
+use tandem_proto::live::Refusal;
+use tandem_testkit::{Api, Replica, YSocket};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::python;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_is_a_problem_document() -> Result<()> {
+    let (_server, api, _repl) = python().await?;
+    for repl in ["aaaaaaaaaaaaaaaa", "not-an-id", "..%2f..", "%00"] {
+        for rest in ["", "/tree", "/status", "/files/main.py", "/archive.zip"] {
+            let path = format!("/api/v1/repls/{repl}{rest}");
+            let answer = api.request(Method::GET, &path).send().await?;
+            assert!(matches!(answer.status().as_u16(), 400 | 404), "{path}: {}", answer.status());
+            let kind = answer.headers()["content-type"].to_str()?.to_owned();
+            assert_eq!(kind, "application/problem+json", "{path}");
+            let problem: serde_json::Value = serde_json::from_str(&answer.text().await?)?;
+            assert!(problem["title"].is_string() && problem["status"].is_number(), "{problem}");
+        }
+    }
+    let answer = api
+        .request(Method::POST, "/api/v1/repls")
+        .json(&serde_json::json!({ "template": "cobol" }))
+        .send()
+        .await?;
+    assert!(answer.status().is_client_error());
+    let broken = api
+        .request(Method::POST, "/api/v1/repls")
+        .header("content-type", "application/json")
+        .body("{")
+        .send()
+        .await?;
+    assert!(broken.status().is_client_error());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_out_of_the_workspace_are_refused() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let before = api.tree(&repl, "").await?.entries.len();
+    let long = "x".repeat(5000);
+    let deep = "d/".repeat(300) + "f";
+    for path in [
+        "%2e%2e/outside",
+        "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "a/%2e%2e/%2e%2e/b",
+        "%2fetc%2fpasswd",
+        "/etc/passwd",
+        "nul%00name",
+        "a//b",
+        "new%0aline",
+        &long,
+        &deep,
+    ] {
+        for method in [Method::PUT, Method::GET, Method::DELETE] {
+            let address = format!("/api/v1/repls/{repl}/files/{path}");
+            let status = api.request(method.clone(), &address).body("x").send().await?.status();
+            let shown = &path[..path.len().min(40)];
+            // A name that could exist on a disk is looked for; it cannot be made.
+            let missing = method != Method::PUT && matches!(status.as_u16(), 404 | 204);
+            assert!(
+                matches!(status.as_u16(), 400 | 414 | 431) || missing,
+                "{method} {shown}: {status}"
+            );
+        }
+        let to = format!("{}?move_to={path}", Api::file_path(&repl, "main.py"));
+        let status = api.status_of(Method::POST, &to).await?;
+        assert!(status.is_client_error(), "move to {}: {status}", &path[..path.len().min(40)]);
+    }
+    assert_eq!(api.tree(&repl, "").await?.entries.len(), before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_frames_harm_nobody_else() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let mut honest = api.live(&repl).await?;
+    honest.join("main.py").await?;
+
+    let frames: [&[u8]; 12] = [
+        &[],
+        &[0],
+        &[0, 0],
+        &[0, 2, 5, 1],
+        &[0, 2, 1, 0xff],
+        &[0, 9, 0],
+        &[77],
+        &[1, 3, 1, 1, 1],
+        &[0xff; 40],
+        // An update that once made every later encode panic.
+        &[0, 2, 11, 0x01, 0x01, 0x01, 0x01, 0xd2, 0x84, 0x3d, 0x0c, 0x44, 0x0f, 0x00],
+        // Counts far beyond the bytes that are there.
+        &[0, 2, 6, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00],
+        &[2, 0, 1, b'x'],
+    ];
+    for frame in frames {
+        let mut socket = YSocket::open(&api, &repl, "main.py").await?;
+        socket.synced().await?;
+        socket.socket().send(frame.to_vec()).await?;
+        // Refused, ignored or closed: all the same to the others.
+        let _ = socket.socket().next_within(Duration::from_millis(50)).await;
+
+        let mut own = api.live(&repl).await?;
+        own.join("main.py").await?;
+        own.socket().send(frame.to_vec()).await?;
+        let _ = own.socket().next_within(Duration::from_millis(50)).await;
+
+        let mut collab = tandem_testkit::CollabSocket::open(&api).await?;
+        collab.socket().send(frame.to_vec()).await?;
+        let _ = collab.socket().next_within(Duration::from_millis(50)).await;
+    }
+    let mut text = YSocket::open(&api, &repl, "main.py").await?;
+    text.socket().send_message(Message::Text("hello".into())).await?;
+
+    honest.append("main.py", "# still here\n").await?;
+    honest.fsynced("main.py").await?;
+    assert!(api.text(&repl, "main.py").await?.ends_with("# still here\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_update_is_refused_by_number() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let mut other = api.live(&repl).await?;
+    other.join("main.py").await?;
+    let mut socket = api.live(&repl).await?;
+    socket.join("main.py").await?;
+    let before = other.text("main.py")?;
+    let update = Replica::default().append(&"x".repeat(9 * 1024 * 1024));
+    socket.send_update("main.py", &update).await?;
+    socket
+        .wait_for("the refusal", |socket| socket.text_refused("main.py", Refusal::TooLarge as u64))
+        .await?;
+    // 16 MiB in one frame, on the stock protocol.
+    let mut yws = YSocket::open(&api, &repl, "main.py").await?;
+    yws.synced().await?;
+    yws.send_sync(2, &vec![0; 16 * 1024 * 1024]).await?;
+    assert_eq!(yws.socket().closed().await?.code, Refusal::TooLarge as u16);
+
+    other.append("main.py", "#\n").await?;
+    other.fsynced("main.py").await?;
+    assert_eq!(other.text("main.py")?, format!("{before}#\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_with_a_gap_is_not_applied() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let mut socket = api.live(&repl).await?;
+    socket.join("main.py").await?;
+    let before = socket.text("main.py")?;
+    // The second edit of a client whose first edit the server never gets.
+    let replica = Replica::default();
+    replica.append("first");
+    let second = replica.append("second");
+    socket.send_update("main.py", &second).await?;
+    socket.listen(Duration::from_millis(300)).await?;
+    assert_eq!(api.text(&repl, "main.py").await?, before);
+
+    let mut honest = api.live(&repl).await?;
+    honest.join("main.py").await?;
+    honest.append("main.py", "#\n").await?;
+    honest.fsynced("main.py").await?;
+    assert_eq!(api.text(&repl, "main.py").await?, format!("{before}#\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_text_stays_as_it_is() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let latin1 = b"caf\xe9\n".to_vec();
+    api.write(&repl, "latin1.txt", latin1.clone()).await?;
+    assert_eq!(api.read(&repl, "latin1.txt").await?, latin1);
+    let mut socket = YSocket::open(&api, &repl, "latin1.txt").await?;
+    assert_eq!(socket.socket().closed().await?.code, Refusal::NotText as u16);
+    assert_eq!(api.read(&repl, "latin1.txt").await?, latin1);
+    Ok(())
+}
