@@ -1,0 +1,207 @@
+//! The command line of bubblewrap: what a sandbox sees.
+
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use tandem_proto::SandboxId;
+use tandem_proto::agent::{HOME, SOCKET_DIR, WORKSPACE};
+
+use super::etc::{Etc, HOST_NAME};
+use super::tools::Tools;
+
+/// The user and group inside.
+pub(crate) const UID_INSIDE: u32 = 1000;
+/// Where the agent's executable appears.
+const AGENT: &str = "/run/tandem-agent";
+const SHM_BYTES: u64 = 64 << 20;
+const TMP_BYTES: u64 = 256 << 20;
+const RUN_BYTES: u64 = 1 << 20;
+
+/// Files of `/proc` that tell about the host or could harm it, covered by an empty one where
+/// this kernel has them.
+const MASKED: &[&str] = &[
+    "cmdline",
+    "config.gz",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "sched_debug",
+    "slabinfo",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+    "zoneinfo",
+];
+
+/// Where the home folder comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// A folder (on an image of its own, or not).
+    Folder(PathBuf),
+    /// Memory of this size.
+    Memory(u64),
+}
+
+/// A sandbox to be described. All paths are as bubblewrap sees them when it starts.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) sandbox: SandboxId,
+    pub(crate) agent: &'a Path,
+    pub(crate) socket_folder: &'a Path,
+    pub(crate) home: &'a Home,
+    pub(crate) etc: &'a Etc,
+    pub(crate) tools: &'a Tools,
+    /// Where the tool roots are, when not at their sources.
+    pub(crate) tool_sources: Option<&'a [PathBuf]>,
+    /// A devpts of its own with a bounded number of terminals.
+    pub(crate) terminals: Option<&'a Path>,
+    /// It is started in a network namespace of its own already.
+    pub(crate) has_network: bool,
+    /// Set a limit of processes inside, where only the sandbox's own are counted.
+    pub(crate) process_limit: Option<(&'a Path, u32)>,
+    pub(crate) env: &'a [(String, String)],
+    pub(crate) seccomp: &'a [BorrowedFd<'a>],
+    pub(crate) info: BorrowedFd<'a>,
+}
+
+impl View<'_> {
+    /// The arguments, the agent's command at their end.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut line = Line::default();
+        let uid = UID_INSIDE.to_string();
+        line.add(&["--unshare-user", "--uid", &uid, "--gid", &uid, "--disable-userns"]);
+        line.add(&["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]);
+        if !self.has_network {
+            line.add(&["--unshare-net"]);
+        }
+        line.add(&["--hostname", HOST_NAME, "--new-session", "--as-pid-1", "--cap-drop", "ALL"]);
+        self.system(&mut line);
+        self.kernel(&mut line);
+        self.memory(&mut line);
+        line.bind("--ro-bind", self.agent, Path::new(AGENT));
+        line.bind("--ro-bind", self.socket_folder, Path::new(SOCKET_DIR));
+        line.add(&["--remount-ro", "/run"]);
+        match self.home {
+            Home::Folder(folder) => line.bind("--bind", folder, Path::new(HOME)),
+            Home::Memory(bytes) => line.memory("0755", *bytes, HOME),
+        }
+        line.add(&["--dir", WORKSPACE, "--chdir", WORKSPACE]);
+        self.environment(&mut line);
+        line.add(&["--info-fd", &self.info.as_raw_fd().to_string()]);
+        for program in self.seccomp {
+            line.add(&["--add-seccomp-fd", &program.as_raw_fd().to_string()]);
+        }
+        line.add(&["--remount-ro", "/", "--"]);
+        if let Some((program, processes)) = self.process_limit {
+            line.0.push(program.into());
+            line.add(&[&format!("--nproc={processes}:{processes}"), "--"]);
+        }
+        line.add(&[AGENT]);
+        line.0
+    }
+
+    /// Programs and their configuration.
+    fn system(&self, line: &mut Line) {
+        line.bind("--ro-bind", Path::new("/usr"), Path::new("/usr"));
+        for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+            let at = Path::new("/").join(name);
+            match std::fs::read_link(&at) {
+                Ok(target) => {
+                    line.add(&["--symlink"]);
+                    line.0.push(target.into());
+                    line.0.push(at.into());
+                }
+                Err(_) if at.is_dir() => line.bind("--ro-bind", &at, &at),
+                Err(_) => {}
+            }
+        }
+        for (index, root) in self.tools.roots.iter().enumerate() {
+            let moved = self.tool_sources.and_then(|sources| sources.get(index));
+            line.bind("--ro-bind", moved.unwrap_or(&root.source), &root.target);
+        }
+        let etc = Path::new("/etc");
+        line.bind("--ro-bind", &self.etc.folder, etc);
+        for name in &self.etc.shared {
+            line.bind("--ro-bind-try", &etc.join(name), &etc.join(name));
+        }
+    }
+
+    /// `/proc` and `/dev`.
+    fn kernel(&self, line: &mut Line) {
+        line.add(&["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]);
+        for name in MASKED {
+            let at = Path::new("/proc").join(name);
+            if at.exists() {
+                line.bind("--ro-bind", Path::new("/dev/null"), &at);
+            }
+        }
+        line.add(&["--dev", "/dev"]);
+        if let Some(terminals) = self.terminals {
+            line.bind("--dev-bind", terminals, Path::new("/dev/pts"));
+        }
+        line.memory("1777", SHM_BYTES, "/dev/shm");
+        line.add(&["--remount-ro", "/dev"]);
+    }
+
+    /// Places in memory, each with a size; they count as the sandbox's memory.
+    fn memory(&self, line: &mut Line) {
+        line.memory("1777", TMP_BYTES, "/tmp");
+        line.add(&["--symlink", "/tmp", "/var/tmp"]);
+        line.memory("0755", RUN_BYTES, "/run");
+    }
+
+    fn environment(&self, line: &mut Line) {
+        line.add(&["--clearenv"]);
+        let mut path = OsString::from(format!("{HOME}/.local/bin:"));
+        path.push(self.tools.path_variable());
+        line.set("PATH", path);
+        let sandbox = self.sandbox.to_string();
+        for (name, value) in [
+            ("HOME", HOME),
+            ("USER", "runner"),
+            ("LOGNAME", "runner"),
+            ("SHELL", "/bin/bash"),
+            ("LANG", "C.UTF-8"),
+            ("TERM", "xterm-256color"),
+            ("COLORTERM", "truecolor"),
+            ("TANDEM_SANDBOX", &sandbox),
+            ("TANDEM_WORKSPACE", WORKSPACE),
+            // Another toolchain could only be downloaded, and there is no network.
+            ("GOTOOLCHAIN", "local"),
+        ] {
+            line.set(name, value);
+        }
+        for (name, value) in self.env {
+            line.set(name, value);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn add(&mut self, arguments: &[&str]) {
+        self.0.extend(arguments.iter().map(OsString::from));
+    }
+
+    fn bind(&mut self, how: &str, from: &Path, to: &Path) {
+        self.0.extend([how.into(), from.into(), to.into()]);
+    }
+
+    fn memory(&mut self, mode: &str, bytes: u64, at: &str) {
+        self.add(&["--perms", mode, "--size", &bytes.to_string(), "--tmpfs", at]);
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.extend(["--setenv".into(), name.into(), value.into()]);
+    }
+}

@@ -1,0 +1,80 @@
+//! A process named so that a reused pid is never taken for it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+
+/// A process by its pid and the clock tick it started at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessIdentity {
+    /// As seen by this process.
+    pub(crate) pid: i32,
+    /// Field 22 of `/proc/PID/stat`.
+    pub(crate) start_ticks: u64,
+}
+
+impl ProcessIdentity {
+    /// Looks a running process up; `None` when there is none (a zombie counts as none).
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything, so count from the last one.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        let state = fields.next()?;
+        let start_ticks = fields.nth(18)?.parse().ok()?;
+        (!matches!(state, "Z" | "X")).then_some(Self { pid, start_ticks })
+    }
+
+    /// Whether exactly this process still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        Self::of(self.pid) == Some(*self)
+    }
+
+    /// A descriptor of the process that becomes readable when it ends; `None` when it already
+    /// has.
+    pub(crate) fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            // The descriptor is of whoever had the pid when it was opened; checking the start
+            // time afterwards makes sure that this was the right one.
+            Ok(fd) => Ok(self.is_alive().then_some(fd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Kills it; one that is gone is fine.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        let Some(fd) = self.open()? else { return Ok(()) };
+        match rustix::process::pidfd_send_signal(&fd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_from_another_with_its_pid() {
+        let own = ProcessIdentity::of(std::process::id() as i32).unwrap();
+        assert!(own.is_alive());
+        let other = ProcessIdentity { start_ticks: own.start_ticks + 1, ..own };
+        assert!(!other.is_alive());
+        assert!(other.open().unwrap().is_none());
+        other.kill().unwrap();
+    }
+
+    #[test]
+    fn a_killed_child_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = ProcessIdentity::of(child.id() as i32).unwrap();
+        identity.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!identity.is_alive());
+    }
+}
