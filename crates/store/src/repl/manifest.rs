@@ -1,0 +1,121 @@
+//! A repl's manifest: its tree, where each file's content is, and which log records are in it.
+
+use serde::{Deserialize, Serialize};
+use tandem_proto::{Epoch, FileId, Generation, ReplId, TerminalId};
+
+use super::BlobRef;
+use crate::hash::ContentHash;
+use crate::position::Positions;
+
+/// One saved state of a repl. Fields that are added later have defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Whose.
+    pub repl: ReplId,
+    /// The opening that wrote it.
+    pub epoch: Epoch,
+    /// Counts within the epoch.
+    pub seq: u64,
+    /// Key of the manifest before it.
+    pub parent: Option<String>,
+    /// Counts changes of the tree.
+    pub tree_version: u64,
+    /// All files and folders, tombstones included, in any order.
+    pub tree: Vec<TreeNode>,
+    /// Log records up to here are contained.
+    #[serde(with = "crate::position")]
+    pub covered: Positions,
+    /// Terminals whose scrollback was saved.
+    #[serde(default)]
+    pub terminals: Vec<StoredTerminal>,
+    /// When, in milliseconds since the Unix epoch.
+    pub saved_ms: u64,
+}
+
+/// A file or folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// Its identity; also the guid of its document.
+    pub id: FileId,
+    /// The folder that holds it; [`FileId::ROOT`] at the top.
+    pub parent: FileId,
+    /// The last part of its path.
+    pub name: String,
+    /// What it is.
+    pub kind: NodeKind,
+    /// The executable bit.
+    pub executable: bool,
+    /// What is in it.
+    pub content: Content,
+    /// When it was deleted; it can be restored for 7 days.
+    #[serde(default)]
+    pub deleted_ms: Option<u64>,
+}
+
+/// What a [`TreeNode`] is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A symbolic link.
+    Symlink {
+        /// As it was read; never followed.
+        target: String,
+    },
+}
+
+/// What is in a [`TreeNode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// Nothing: folders, links.
+    None,
+    /// A document.
+    Document(StoredDocument),
+    /// Bytes without a document.
+    Blob(BlobRef),
+}
+
+/// Where a document's state is, and how its file looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredDocument {
+    /// Key of the newest snapshot; a document is the union of all of its generation.
+    pub snapshot: String,
+    /// Which history.
+    pub generation: Generation,
+    /// Line ends of the file.
+    pub eol: Eol,
+    /// Whether the file starts with a byte order mark.
+    pub bom: bool,
+    /// Length of the file in bytes.
+    pub size: u64,
+    /// Hash of the document's text.
+    pub text_hash: ContentHash,
+}
+
+/// Line ends of a text file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Eol {
+    /// `\n`.
+    Lf,
+    /// `\r\n`.
+    Crlf,
+}
+
+/// A terminal's saved scrollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredTerminal {
+    /// Which.
+    pub id: TerminalId,
+    /// As shown.
+    pub title: String,
+    /// A console of Run, not a shell.
+    pub console: bool,
+    /// Offset of the first saved byte.
+    pub from: u64,
+    /// Offset after the last.
+    pub to: u64,
+    /// Key of the scrollback.
+    pub key: String,
+}

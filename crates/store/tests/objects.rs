@@ -1,0 +1,242 @@
+//! A repl's objects: what is stored comes back, what is damaged is an error that names the key,
+//! and nothing damaged or missing is ever taken for "there is none".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tandem_proto::{
+    BootId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, ReplId, Role,
+};
+use tandem_store::blob::MemoryStore;
+use tandem_store::{
+    BlobStore, CatalogueRecord, Content, ContentHash, Eol, Manifest, NewSnapshot, NodeKind,
+    ObjectError, ReplStore, StoredDocument, StoredLink, StoredMember, TreeNode, list_repls,
+};
+
+fn store() -> (Arc<MemoryStore>, ReplStore) {
+    let blobs = Arc::new(MemoryStore::default());
+    let repl = ReplStore::new(blobs.clone(), ReplId::from_random([1; 10]));
+    (blobs, repl)
+}
+
+/// Replaces an object, which no caller of the crate could.
+async fn replace(blobs: &MemoryStore, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = blobs.get(key).await.unwrap().unwrap().to_vec();
+    change(&mut bytes);
+    blobs.delete(key).await.unwrap();
+    blobs.put(key, bytes.into()).await.unwrap();
+}
+
+fn manifest(repl: ReplId, epoch: u64, seq: u64) -> Manifest {
+    let file = |n: u8, name: &str, kind, content| TreeNode {
+        id: FileId::from_random([n; 10]),
+        parent: FileId::ROOT,
+        name: name.to_owned(),
+        kind,
+        executable: n.is_multiple_of(2),
+        content,
+        deleted_ms: (n == 3).then_some(12),
+    };
+    let document = StoredDocument {
+        snapshot: "repls/x".to_owned(),
+        generation: Generation(4),
+        eol: Eol::Crlf,
+        bom: true,
+        size: 99,
+        text_hash: ContentHash::of(b"text"),
+    };
+    let positions = [(1u8, 2u64, 3u64), (1, 9, u64::MAX), (4, 5, 6)];
+    Manifest {
+        repl,
+        epoch: Epoch(epoch),
+        seq,
+        parent: Some("before".to_owned()),
+        tree_version: 7,
+        tree: vec![
+            file(1, "src", NodeKind::Folder, Content::None),
+            file(2, "main.py", NodeKind::File, Content::Document(document)),
+            file(3, "ä b", NodeKind::Symlink { target: "../x".to_owned() }, Content::None),
+        ],
+        covered: positions
+            .map(|(node, boot, lsn)| ((NodeId::from_random([node; 10]), BootId(boot)), Lsn(lsn)))
+            .into(),
+        terminals: Vec::new(),
+        saved_ms: 1_700_000_000_000,
+    }
+}
+
+#[tokio::test]
+async fn the_head_is_the_highest_manifest_without_a_database() {
+    let (blobs, store) = store();
+    assert_eq!(store.load_head(None).await.unwrap(), None);
+    assert_eq!(store.highest_epoch().await.unwrap(), Epoch(0));
+    for (epoch, seq) in [(9, 2), (10, 1), (10, 10), (10, 9), (2, 50)] {
+        store.put_manifest(&manifest(store.repl(), epoch, seq)).await.unwrap();
+    }
+    let head = store.load_head(None).await.unwrap().unwrap();
+    assert_eq!(head.manifest, manifest(store.repl(), 10, 10));
+    assert!(head.damaged.is_empty());
+    assert_eq!(store.highest_epoch().await.unwrap(), Epoch(10));
+    assert_eq!(list_repls(&*blobs).await.unwrap(), [store.repl()]);
+
+    let hinted = store.load_head(Some(&head.key)).await.unwrap().unwrap();
+    assert_eq!(hinted, head);
+    let gone = store.load_head(Some(&format!("{}x", head.key))).await;
+    assert!(matches!(gone, Err(ObjectError::Missing { .. })), "{gone:?}");
+    let foreign = store.load_head(Some("repls/other/e1/m/1.x")).await;
+    assert!(matches!(foreign, Err(ObjectError::Foreign { .. })), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn a_corrupt_manifest_is_reported_and_a_newer_format_stops() {
+    let (blobs, store) = store();
+    let old = store.put_manifest(&manifest(store.repl(), 1, 1)).await.unwrap();
+    let new = store.put_manifest(&manifest(store.repl(), 1, 2)).await.unwrap();
+    replace(&blobs, &new, |bytes| bytes[70] ^= 1).await;
+    let head = store.load_head(None).await.unwrap().unwrap();
+    assert_eq!((head.key, head.damaged), (old.clone(), vec![new.clone()]));
+    let hinted = store.load_head(Some(&new)).await.unwrap_err();
+    assert!(matches!(&hinted, ObjectError::Corrupt { key, .. } if *key == new), "{hinted}");
+
+    replace(&blobs, &old, |bytes| bytes.truncate(20)).await;
+    let none = store.load_head(None).await;
+    assert!(matches!(none, Err(ObjectError::Corrupt { .. })), "all corrupt is not empty: {none:?}");
+}
+
+#[tokio::test]
+async fn a_document_is_the_union_of_what_no_newer_snapshot_contains() {
+    let (blobs, store) = store();
+    let (file, other) = (FileId::from_random([1; 10]), FileId::from_random([2; 10]));
+    let snapshot = |epoch, generation, lsn, merged: &[(u64, u64)]| NewSnapshot {
+        epoch: Epoch(epoch),
+        file,
+        generation: Generation(generation),
+        lsn: Lsn(lsn),
+        state: Bytes::from(format!("{epoch}/{generation}/{lsn}")),
+        text_hash: ContentHash::of(b""),
+        merged: merged.iter().map(|&(epoch, lsn)| (Epoch(epoch), Lsn(lsn))).collect(),
+    };
+    for new in [
+        snapshot(1, 1, 5, &[]),
+        snapshot(1, 1, 100, &[]),
+        snapshot(2, 1, 7, &[(1, 100)]),
+        snapshot(2, 1, 9, &[(1, 100)]),
+        snapshot(10, 1, 3, &[]),
+        snapshot(10, 2, 4, &[]),
+    ] {
+        let key = store.put_snapshot(&new).await.unwrap();
+        assert_eq!(store.get_snapshot(&key).await.unwrap().content, new);
+    }
+    let states = |found: &tandem_store::Snapshots| -> Vec<String> {
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        found.found.iter().map(|snapshot| text(&snapshot.content.state)).collect()
+    };
+    let found = store.get_snapshots(file, Generation(1)).await.unwrap();
+    assert_eq!(states(&found), ["10/1/3", "2/1/9"]);
+    let merged: BTreeMap<Epoch, Lsn> =
+        [(1, 100), (2, 9), (10, 3)].map(|(epoch, lsn)| (Epoch(epoch), Lsn(lsn))).into();
+    assert_eq!(found.merged, merged);
+
+    // A returning node of epoch 1 stores more than the newer epoch had seen: it counts again.
+    store.put_snapshot(&snapshot(1, 1, 101, &[])).await.unwrap();
+    let found = store.get_snapshots(file, Generation(1)).await.unwrap();
+    assert_eq!(states(&found), ["10/1/3", "2/1/9", "1/1/101"]);
+
+    let index = store.snapshot_index().await.unwrap();
+    assert_eq!(index.generation(file), Some(Generation(2)));
+    assert!(!index.has(other, Generation(1)));
+    assert!(store.get_snapshots(other, Generation(1)).await.unwrap().found.is_empty());
+
+    let key = found.found[0].key.clone();
+    replace(&blobs, &key, |bytes| *bytes.last_mut().unwrap() ^= 0x10).await;
+    let error = store.get_snapshots(file, Generation(1)).await.unwrap_err();
+    assert!(error.to_string().contains(&key), "{error}");
+}
+
+#[tokio::test]
+async fn many_small_files_are_few_objects() {
+    let (blobs, store) = store();
+    let mut files: Vec<Bytes> = (0..500u32).map(|n| Bytes::from(format!("file {n}"))).collect();
+    files.push(Bytes::from(vec![3; 200_000]));
+    files.push(Bytes::new());
+    files.push(files[7].clone());
+    let refs = store.put_files(files.clone()).await.unwrap();
+    assert_eq!(refs.len(), files.len());
+    let objects = blobs.list("repls/").await.unwrap();
+    assert_eq!(objects.len(), 2, "{objects:?}");
+    let mut reader = store.blob_reader();
+    for (blob, file) in refs.iter().zip(&files) {
+        assert_eq!(reader.get(blob).await.unwrap(), *file);
+        assert_eq!(blob.size, file.len() as u64);
+        assert_eq!(blob.hash, ContentHash::of(file));
+    }
+    assert_eq!(store.get_blob(&refs[500]).await.unwrap(), files[500]);
+    // Again: the same objects.
+    assert_eq!(store.put_files(files).await.unwrap(), refs);
+    assert_eq!(blobs.list("repls/").await.unwrap().len(), 2);
+    assert!(store.put_files(Vec::new()).await.unwrap().is_empty());
+
+    let alone = store.put_blob(Bytes::from_static(b"alone")).await.unwrap();
+    let key = format!("repls/{}/b/{}", store.repl(), alone.hash);
+    replace(&blobs, &key, |bytes| bytes.clear()).await;
+    let error = store.get_blob(&alone).await.unwrap_err();
+    assert!(matches!(error, ObjectError::Corrupt { .. }), "{error}");
+    blobs.delete(&key).await.unwrap();
+    let error = store.get_blob(&alone).await.unwrap_err();
+    assert!(matches!(error, ObjectError::Missing { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_catalogue_survives_in_the_blob_store_alone() {
+    let (blobs, store) = store();
+    assert_eq!(store.load_meta().await.unwrap(), None);
+    let mut record = CatalogueRecord {
+        repl: store.repl(),
+        name: "first".to_owned(),
+        template: "python".to_owned(),
+        language: "python".to_owned(),
+        owner: MemberId::from_random([1; 10]),
+        created_ms: 1,
+        updated_ms: 2,
+        deleted_ms: None,
+        members: vec![StoredMember {
+            id: MemberId::from_random([1; 10]),
+            name: "Ada".to_owned(),
+            colour: "#336699".to_owned(),
+            role: Role::Owner,
+        }],
+        links: vec![StoredLink {
+            id: LinkId::from_random([1; 10]),
+            role: Role::Viewer,
+            token_hash: "abc".to_owned(),
+            created_ms: 3,
+        }],
+    };
+    for n in 0..12 {
+        record.name = format!("name {n}");
+        store.put_meta(&record).await.unwrap();
+    }
+    assert_eq!(store.load_meta().await.unwrap().unwrap(), record);
+    let mut later = record.clone();
+    later.name = "corrupt".to_owned();
+    let key = store.put_meta(&later).await.unwrap();
+    replace(&blobs, &key, |bytes| bytes[60] ^= 1).await;
+    assert_eq!(store.load_meta().await.unwrap().unwrap(), record, "the highest valid one wins");
+
+    let other = ReplStore::new(blobs.clone(), ReplId::from_random([9; 10]));
+    assert!(matches!(other.put_meta(&record).await, Err(ObjectError::Foreign { .. })));
+    store.put_manifest(&manifest(store.repl(), 1, 1)).await.unwrap();
+    store.delete_all().await.unwrap();
+    assert!(blobs.list("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn scrollback_comes_back() {
+    let (_, store) = store();
+    let terminal = tandem_proto::TerminalId::from_random([5; 10]);
+    let bytes = Bytes::from(vec![9; 50_000]);
+    let key = store.put_scrollback(terminal, 1_000, bytes.clone()).await.unwrap();
+    assert!(key.contains("/1000-51000."), "{key}");
+    assert_eq!(store.get_scrollback(&key).await.unwrap(), (1_000, bytes));
+}
