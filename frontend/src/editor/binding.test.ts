@@ -4,7 +4,7 @@ import { EditorView } from "@codemirror/view";
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 import { bindText } from "./binding";
-import { historyOf } from "./undo";
+import { historyOf, ownUndo } from "./undo";
 
 function viewOn(text: Y.Text): EditorView {
   return new EditorView({
@@ -92,6 +92,26 @@ describe("binding", () => {
     expect(texts[1].toString()).toBe("theirs ");
     history.redo();
     expect(view.state.doc.toString()).toBe("theirs mine");
+  });
+
+  it("undoes line by line, however quickly they were typed", () => {
+    const text = new Y.Doc().getText("content");
+    const view = new EditorView({
+      state: EditorState.create({ extensions: [ownUndo(text), bindText(text)] }),
+    });
+    const type = (insert: string) =>
+      view.dispatch({
+        changes: { from: view.state.doc.length, insert },
+        selection: { anchor: view.state.doc.length + insert.length },
+        userEvent: "input.type",
+      });
+    for (const key of "one\ntwo\nthree") type(key);
+    historyOf(text).undo();
+    expect(view.state.sliceDoc()).toBe("one\ntwo");
+    historyOf(text).undo();
+    expect(view.state.sliceDoc()).toBe("one");
+    historyOf(text).redo();
+    expect(view.state.sliceDoc()).toBe("one\ntwo");
   });
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])("converges under random edits (seed %i)", (seed) => {

@@ -3,9 +3,9 @@
  * tab and is shared by a split view.
  */
 import { type Extension, Prec, type StateCommand } from "@codemirror/state";
-import { EditorView, keymap, ViewPlugin } from "@codemirror/view";
+import { EditorView, keymap, ViewPlugin, type ViewUpdate } from "@codemirror/view";
 import * as Y from "yjs";
-import { ViewOrigin } from "./binding";
+import { fromDocument, ViewOrigin } from "./binding";
 
 const histories = new WeakMap<Y.Text, Y.UndoManager>();
 
@@ -29,6 +29,25 @@ interface Selected {
 interface StackEvent {
   stackItem: { meta: Map<unknown, unknown> };
   origin: unknown;
+}
+
+/**
+ * Whether an update begins a new step of undo: time alone would make one step of everything
+ * that a quick typist wrote.
+ */
+function startsStep(update: ViewUpdate): boolean {
+  return update.transactions.some((transaction) => {
+    if (transaction.annotation(fromDocument)) return false;
+    if (!transaction.docChanged) return transaction.selection !== undefined;
+    if (!transaction.isUserEvent("input.type") && !transaction.isUserEvent("delete.backward")) {
+      return true;
+    }
+    let lineBreak = false;
+    transaction.changes.iterChanges((_fromA, _toA, _fromB, _toB, inserted) => {
+      if (inserted.lines > 1) lineBreak = true;
+    });
+    return lineBreak;
+  });
 }
 
 /** Undo and redo keys, and the selection coming back with the text. */
@@ -67,6 +86,9 @@ export function ownUndo(text: Y.Text): Extension {
     history.on("stack-item-popped", onPopped);
     return {
       update(update) {
+        // Runs before the binding's own update (see the order in editor.ts), so a stop here
+        // separates this change from the earlier ones.
+        if (startsStep(update)) history.stopCapturing();
         if (!update.selectionSet && !update.docChanged) return;
         const { anchor, head } = update.state.selection.main;
         before = { anchor: relative(anchor), head: relative(head) };
