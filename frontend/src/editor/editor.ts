@@ -42,6 +42,7 @@ import {
   keymap,
   lineNumbers,
   rectangularSelection,
+  runScopeHandlers,
 } from "@codemirror/view";
 import type * as Y from "yjs";
 import type { MemberId } from "@/gen/api";
@@ -125,6 +126,12 @@ export class CodeEditor implements EditorOnScreen {
 
   toggleComment(): void {
     if (this.view) toggleComment(this.view);
+  }
+
+  press(key: string): void {
+    if (!this.view) return;
+    runScopeHandlers(this.view, new KeyboardEvent("keydown", { key }), "editor");
+    this.view.focus();
   }
 
   revealPeer(member: MemberId): boolean {
