@@ -69,6 +69,11 @@ const editingKeys = defaultKeymap.filter(
     key === undefined || (!PAGE_KEYS.has(key) && key !== "Ctrl-m" && key !== "Shift-Alt-m"),
 );
 
+const access = (readOnly: boolean): Extension => [
+  EditorState.readOnly.of(readOnly),
+  EditorView.contentAttributes.of(readOnly ? { "aria-readonly": "true" } : {}),
+];
+
 export class CodeEditor implements EditorOnScreen {
   private readonly options: EditorOptions;
   private readonly unsubscribe: () => void;
@@ -186,7 +191,12 @@ export class CodeEditor implements EditorOnScreen {
       return;
     }
     if (shown.replica !== this.replica) this.bind(shown.replica, shown.path, shown.readOnly);
-    else this.setLanguage(shown.path);
+    else {
+      if (shown.readOnly !== this.isReadOnly()) {
+        this.view?.dispatch({ effects: this.access.reconfigure(access(shown.readOnly)) });
+      }
+      this.setLanguage(shown.path);
+    }
   }
 
   private bind(replica: Replica, path: string, readOnly: boolean): void {
@@ -234,10 +244,7 @@ export class CodeEditor implements EditorOnScreen {
       EditorState.lineSeparator.of("\n"),
       EditorView.clipboardInputFilter.of((text) => text.replace(/\r\n?/g, "\n")),
       EditorState.allowMultipleSelections.of(true),
-      this.access.of([
-        EditorState.readOnly.of(readOnly),
-        EditorView.contentAttributes.of(readOnly ? { "aria-readonly": "true" } : {}),
-      ]),
+      this.access.of(access(readOnly)),
       this.indent.of([]),
       this.language.of([]),
       this.wrapping.of(this.wrap ? EditorView.lineWrapping : []),

@@ -144,6 +144,15 @@ export class DocumentSession implements Channel {
     this.publish();
   }
 
+  /** The person's right changed. Edits under way at that moment are for the server to judge. */
+  allowEdits(allowed: boolean): void {
+    if (this.options.readOnly === !allowed) return;
+    this.options.readOnly = !allowed;
+    // The server's state vector was asked for under the other right: open again.
+    if (this.online && this.phase !== "loading") this.identify();
+    else this.publish();
+  }
+
   /** Sends what waits for company, and keeps a snapshot if edits are under way. */
   flush(): void {
     this.flushBatch();
