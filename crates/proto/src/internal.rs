@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BootId, Epoch, NodeId, ReplId};
+use crate::id::{BootId, Epoch, MemberId, NodeId, ReplId};
+use crate::role::Role;
 
 /// `POST /internal/v1/nodes`: a node says that it is there, at start and every 5 s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,4 +120,21 @@ pub enum SeedRepl {
         /// The source.
         source: ReplId,
     },
+}
+
+/// `POST /internal/v1/repls/{repl}/revoke` on a node: a right was taken away or lowered. The
+/// member's sockets are closed with 4403; they come back with the right they have left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeMember {
+    /// Whose.
+    pub member: MemberId,
+    /// The right they have left, if any.
+    pub role: Option<Role>,
+}
+
+/// Answer to `GET /internal/v1/tools?names=a,b` on a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolsPresent {
+    /// Those of the names that exist as commands in its sandboxes.
+    pub present: Vec<String>,
 }

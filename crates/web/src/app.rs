@@ -1,0 +1,96 @@
+//! What every request handler shares. Clones of the handle share one instance.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
+use tandem_proto::{Grant, GrantSigner, MemberId, NodeId, ReplId, Role};
+use tandem_store::BlobStore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempts::Attempts;
+use crate::config::{Addresses, SharedRegistry};
+use crate::metadata::{MemberRow, Metadata, ReplRow, wall_ms};
+use crate::metrics::Metrics;
+use crate::nodes::NodeDirectory;
+use crate::template::Shelf;
+use crate::token::TokenHash;
+
+/// See the module.
+pub(crate) struct App {
+    pub(crate) addresses: Addresses,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) owner_token: TokenHash,
+    /// The installation's owner.
+    pub(crate) owner: MemberId,
+    pub(crate) signer: GrantSigner,
+    pub(crate) metadata: Metadata,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) nodes: NodeDirectory,
+    pub(crate) shelf: Shelf,
+    pub(crate) attempts: Attempts,
+    pub(crate) metrics: Metrics,
+    pub(crate) registry: SharedRegistry,
+    /// Cancelled when web stops.
+    pub(crate) stopping: CancellationToken,
+    /// Open sockets that web itself serves.
+    pub(crate) sockets: TaskTracker,
+}
+
+/// The handle.
+pub(crate) type Shared = Arc<App>;
+
+impl App {
+    /// A signed grant for one member on one repl at one node.
+    pub(crate) fn grant(&self, who: &MemberRow, on: (ReplId, Role), node: NodeId) -> String {
+        let (repl, role) = on;
+        self.signer.sign(&Grant {
+            member: who.id,
+            name: who.name.clone(),
+            colour: who.colour.clone(),
+            repl,
+            role,
+            node,
+            expires_ms: GrantSigner::expiry(wall_ms()),
+        })
+    }
+
+    /// The right a member has on a repl.
+    pub(crate) async fn role_on(
+        &self,
+        repl: &ReplRow,
+        member: MemberId,
+    ) -> Result<Option<Role>, crate::metadata::MetadataError> {
+        if member == self.owner || member == repl.owner {
+            return Ok(Some(Role::Owner));
+        }
+        self.metadata.role(repl.id, member).await
+    }
+
+    /// Where a request really comes from: the peer, or what a trusted proxy says of it.
+    pub(crate) fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> IpAddr {
+        let peer = extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+        if !self.is_trusted(peer) {
+            return peer;
+        }
+        // The list is read from its end: each proxy appends whom it saw.
+        headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .rev()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.rsplit(','))
+            .map_while(|text| text.trim().parse::<IpAddr>().ok())
+            .find(|address| !self.is_trusted(*address))
+            .unwrap_or(peer)
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}
