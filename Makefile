@@ -37,3 +37,4 @@ bench: ## Measure the bars of the README and print them as a table
 format: ## Format Rust and TypeScript
 	cargo fmt --all
 	cd frontend && npm run --silent format
+	frontend/node_modules/.bin/prettier --write tests/*.mjs tests/*/*.mjs benches/*.mjs

@@ -17,10 +17,6 @@ say "Set-up"
 "$root/scripts/setup.sh" test
 node_packages "$root/frontend"
 
-services=$(mktemp -d -t tandem-services.XXXXXX)
-trap '"$root/scripts/services.sh" "$services" stop' EXIT
-eval "$("$root/scripts/services.sh" "$services")"
-
 names=()
 results=()
 failed=0
@@ -38,13 +34,20 @@ step() {
     failed=1
   fi
 }
+scripts_format() {
+  frontend/node_modules/.bin/prettier --check tests/*.mjs tests/stock/*.mjs tests/browser/*.mjs benches/*.mjs
+}
 in_frontend() { (cd "$root/frontend" && npm run --silent "$@"); }
 
 # Incremental files would only cost time and disk in a build that happens once.
 if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
 
+TANDEM_S3_SERVER=$("$root/scripts/get-s3.sh")
+export TANDEM_S3_SERVER
+
 step format cargo fmt --all --check
-step shell shellcheck -x scripts/*.sh .ci/run
+step script-format scripts_format
+step shell shellcheck -x scripts/*.sh benches/*.sh .ci/run
 step page-types in_frontend typecheck
 step page-lint in_frontend lint
 step page-tests in_frontend test

@@ -31,26 +31,15 @@ package() {
 }
 
 go_toolchain() {
-  local goroot=/usr/local/go
-  if [ ! -x $goroot/bin/go ]; then
-    # Debian's own package brings the compiled standard library.
-    in_usr go || package golang-go
-    return
-  fi
+  command -v go >/dev/null || package golang-go
   # Since 1.20 Go comes without its compiled standard library, so that the first run of every new
   # repl would compile it anew, for five to fifteen seconds. Keep it once, for all.
-  if [ -z "$(find $goroot/pkg -path '*linux_*' -name fmt.a -print -quit)" ]; then
+  local goroot
+  goroot=$(go env GOROOT)
+  if [ -z "$(find "$goroot/pkg/" -path '*linux_*' -name fmt.a -print -quit)" ]; then
     say "Compiling Go's standard library for all sandboxes"
-    as_root env HOME=/root GOFLAGS= GODEBUG=installgoroot=all GOCACHE="$(mktemp -d)" $goroot/bin/go install std
+    as_root env HOME=/root GOFLAGS= GODEBUG=installgoroot=all GOCACHE="$(mktemp -d)" "$goroot/bin/go" install std
   fi
-  as_root tee /usr/local/bin/go >/dev/null <<'WRAPPER'
-#!/bin/sh
-# Lets Go use the compiled standard library that Tandem's toolchains.sh keeps.
-export GODEBUG="installgoroot=all${GODEBUG:+,$GODEBUG}"
-exec /usr/local/go/bin/go "$@"
-WRAPPER
-  as_root chmod 755 /usr/local/bin/go
-  as_root ln -sf ../go/bin/gofmt /usr/local/bin/gofmt
 }
 
 typescript_toolchain() {

@@ -1,7 +1,15 @@
 // Starts the real `tandem serve` for tests written in JavaScript, on a free port and empty folders.
 // TANDEM_BIN names another program than target/debug/tandem.
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -21,7 +29,8 @@ export async function eventually(what, attempt, limit = 20_000) {
     } catch (error) {
       last = error;
     }
-    if (Date.now() > until) throw new Error(`waited ${limit} ms until ${what}; last: ${last}`, { cause: last });
+    if (Date.now() > until)
+      throw new Error(`waited ${limit} ms until ${what}; last: ${last}`, { cause: last });
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
@@ -46,7 +55,8 @@ export class Server {
 
   async launch() {
     const program = process.env.TANDEM_BIN ?? join(repository, "target/debug/tandem");
-    if (!existsSync(program)) throw new Error(`${program} is not built: run \`cargo build --workspace --bins\` first`);
+    if (!existsSync(program))
+      throw new Error(`${program} is not built: run \`cargo build --workspace --bins\` first`);
     this.#child = spawn(
       program,
       [
@@ -137,7 +147,9 @@ export class Server {
       method,
       headers: {
         authorization: `Bearer ${token}`,
-        ...(body === undefined || typeof body === "string" ? {} : { "content-type": "application/json" }),
+        ...(body === undefined || typeof body === "string"
+          ? {}
+          : { "content-type": "application/json" }),
       },
       body: body === undefined || typeof body === "string" ? body : JSON.stringify(body),
     });

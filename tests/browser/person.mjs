@@ -24,7 +24,10 @@ export class Person {
   /** Opens a link in a fresh browser context; gives a name when the page asks for one. */
   static async arrive(browser, link, { name, ...options } = {}) {
     const person = new Person();
-    person.context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    person.context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      ...options,
+    });
     person.page = await person.context.newPage();
     person.page.setDefaultTimeout(20_000);
     person.errors = [];
@@ -72,7 +75,10 @@ export class Person {
       all.map((line) => {
         const copy = line.cloneNode(true);
         // Carets and names of others are drawn inside the lines.
-        for (const node of copy.querySelectorAll("[class*=caret], [class*=Caret], [class*=widget], .cm-widgetBuffer, img")) node.remove();
+        for (const node of copy.querySelectorAll(
+          "[class*=caret], [class*=Caret], [class*=widget], .cm-widgetBuffer, img",
+        ))
+          node.remove();
         return copy.textContent.replaceAll("\u2060", "").replaceAll("\u200b", "");
       }),
     );
@@ -96,7 +102,9 @@ export class Person {
     try {
       await eventually(what, async () => holds((text = await this.text())), limit);
     } catch (error) {
-      throw new Error(`${error.message}; the editor shows ${JSON.stringify(text)}`, { cause: error });
+      throw new Error(`${error.message}; the editor shows ${JSON.stringify(text)}`, {
+        cause: error,
+      });
     }
     return text;
   }
@@ -110,7 +118,11 @@ export class Person {
   async terminalShows(text, limit) {
     let shown = "";
     try {
-      await eventually(`a terminal shows ${text}`, async () => (shown = await this.terminalText()).includes(text), limit);
+      await eventually(
+        `a terminal shows ${text}`,
+        async () => (shown = await this.terminalText()).includes(text),
+        limit,
+      );
     } catch (error) {
       throw new Error(`${error.message}; it shows ${JSON.stringify(shown)}`, { cause: error });
     }

@@ -21,7 +21,8 @@ beforeEach(() => {
 });
 afterEach(async (context) => {
   for (const [index, person] of people.entries()) {
-    if (context.passed === false) await person.shoot(`failed-${context.name.replaceAll(/\W+/g, "-")}-${index}`).catch(() => {});
+    if (context.passed === false)
+      await person.shoot(`failed-${context.name.replaceAll(/\W+/g, "-")}-${index}`).catch(() => {});
     await person.context.close();
   }
   if (context.passed === false) console.error(server.log.split("\n").slice(-40).join("\n"));
@@ -30,7 +31,11 @@ afterEach(async (context) => {
 async function owner(options) {
   const person = await Person.arrive(browser, server.link, options);
   people.push(person);
-  await person.page.getByRole("button", { name: "New repl" }).or(person.page.getByText("Start your first repl")).first().waitFor();
+  await person.page
+    .getByRole("button", { name: "New repl" })
+    .or(person.page.getByText("Start your first repl"))
+    .first()
+    .waitFor();
   return person;
 }
 
@@ -61,7 +66,10 @@ test("the printed link opens the product, and a template opens a repl", async ()
   await person.sees("the template's text", (text) => text.includes("Hello from Python!"));
   await person.shoot("workspace-first");
   await person.goto(server.url);
-  await person.page.getByRole("link", { name: /python/i }).first().waitFor();
+  await person.page
+    .getByRole("link", { name: /python/i })
+    .first()
+    .waitFor();
   await person.shoot("home");
   assert.deepEqual(person.errors, []);
 });
@@ -94,12 +102,19 @@ test("Run shows output, exit and a second run what was typed", async () => {
   const { person, repl } = await ownerOn();
   await person.runButton.click();
   await person.terminalShows("Hello from Python!");
-  await person.page.getByText(/Finished in/).first().waitFor();
+  await person.page
+    .getByText(/Finished in/)
+    .first()
+    .waitFor();
   await person.typeAtStart('print("typed just now")\n');
   await person.runButton.click();
   await person.terminalShows("typed just now");
   await person.shoot("run");
-  await server.write(repl, "main.py", "import time\nprint('waiting', flush=True)\ntime.sleep(1000)\n");
+  await server.write(
+    repl,
+    "main.py",
+    "import time\nprint('waiting', flush=True)\ntime.sleep(1000)\n",
+  );
   await person.sees("the new text", (text) => text.includes("waiting"));
   await person.runButton.click();
   await person.terminalShows("waiting");
@@ -138,7 +153,9 @@ test("a web program shows in the preview", async () => {
   await person.runButton.click();
   const frame = person.page.frameLocator("iframe[title='Web page of the program']");
   await frame.getByText(/Good (morning|afternoon|evening), world!/).waitFor();
-  await eventually("events stream into it", async () => /\d\d:\d\d:\d\d/.test(await frame.locator("#time").textContent()));
+  await eventually("events stream into it", async () =>
+    /\d\d:\d\d:\d\d/.test(await frame.locator("#time").textContent()),
+  );
   await person.shoot("preview");
   const context = person.page.frames().find((candidate) => candidate.url().includes("3000-"));
   assert.equal(await context.evaluate(() => document.cookie), "", "no cookie of the site in it");
@@ -152,7 +169,10 @@ test("typing goes on offline, survives a reload, and merges on return", async ()
   await ada.context.setOffline(true);
   await ada.typeAtEnd("# typed offline");
   await bob.typeAtStart("# typed meanwhile\n");
-  await ada.page.getByText(/unsent edit|Reconnecting|Offline/).first().waitFor();
+  await ada.page
+    .getByText(/unsent edit|Reconnecting|Offline/)
+    .first()
+    .waitFor();
   await ada.shoot("offline");
   await ada.context.setOffline(false);
   const both = (text) => text.includes("# typed offline") && text.includes("# typed meanwhile");
@@ -171,9 +191,16 @@ test("the server is killed and restarted while people type", async () => {
   await ada.typeAtEnd("# while it was down\n");
   // The edits are kept in the browser: they even outlive the page.
   await server.launch();
-  await bob.sees("what was typed meanwhile", (text) => text.includes("# while it was down"), 30_000);
+  await bob.sees(
+    "what was typed meanwhile",
+    (text) => text.includes("# while it was down"),
+    30_000,
+  );
   await ada.typeAtEnd("# after the crash\n");
-  const all = (text) => ["before the crash", "while it was down", "after the crash"].every((part) => text.split(`# ${part}`).length === 2);
+  const all = (text) =>
+    ["before the crash", "while it was down", "after the crash"].every(
+      (part) => text.split(`# ${part}`).length === 2,
+    );
   await ada.sees("each edit once", all);
   await bob.sees("each edit once", all);
   await ada.saved();
@@ -189,7 +216,11 @@ test("unsent edits outlive a reload of the page", async () => {
   await person.page.waitForTimeout(500);
   await server.launch();
   await person.page.reload();
-  await eventually("the server has it", async () => (await server.read(repl, "main.py")).includes("# kept in the browser"), 30_000);
+  await eventually(
+    "the server has it",
+    async () => (await server.read(repl, "main.py")).includes("# kept in the browser"),
+    30_000,
+  );
 });
 
 test("a viewer sees everything and changes nothing", async () => {
@@ -211,7 +242,12 @@ test("a viewer sees everything and changes nothing", async () => {
 
 test("on a phone: one pane at a time, and typing works", async () => {
   const repl = await server.create("python");
-  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+  const phone = {
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+    deviceScaleFactor: 2,
+  };
   const person = await owner(phone);
   await person.shoot("phone-home");
   await person.goto(`${server.url}/r/${repl}`);
@@ -233,12 +269,18 @@ test("files are made, renamed, deleted and brought back by an undo", async () =>
   await person.page.keyboard.press("Enter");
   await person.page.getByRole("tab", { name: "notes.txt" }).waitFor();
   await person.typeAtEnd("remember");
-  await eventually("the file is there", async () => (await server.read(repl, "notes.txt")) === "remember");
+  await eventually(
+    "the file is there",
+    async () => (await server.read(repl, "notes.txt")) === "remember",
+  );
   await person.tree.getByRole("treeitem", { name: "notes.txt" }).click();
   await person.page.keyboard.press("F2");
   await person.page.getByLabel("File or folder name").fill("kept.txt");
   await person.page.keyboard.press("Enter");
-  await eventually("it is renamed", async () => (await server.read(repl, "kept.txt")) === "remember");
+  await eventually(
+    "it is renamed",
+    async () => (await server.read(repl, "kept.txt")) === "remember",
+  );
   await person.tree.getByRole("treeitem", { name: "kept.txt" }).click();
   await person.page.keyboard.press("Delete");
   await person.page.getByRole("button", { name: "Undo" }).first().click();

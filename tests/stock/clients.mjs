@@ -1,6 +1,12 @@
 // The stock clients behind one small face, so that each test runs on all of them.
-import { HocuspocusProvider as Hocuspocus3, HocuspocusProviderWebsocket as Socket3 } from "hocuspocus-3";
-import { HocuspocusProvider as Hocuspocus4, HocuspocusProviderWebsocket as Socket4 } from "hocuspocus-4";
+import {
+  HocuspocusProvider as Hocuspocus3,
+  HocuspocusProviderWebsocket as Socket3,
+} from "hocuspocus-3";
+import {
+  HocuspocusProvider as Hocuspocus4,
+  HocuspocusProviderWebsocket as Socket4,
+} from "hocuspocus-4";
 import WebSocket from "ws";
 import { WebsocketProvider as YWebsocket2 } from "y-websocket-2";
 import { WebsocketProvider as YWebsocket3 } from "y-websocket-3";
@@ -25,12 +31,17 @@ function yWebsocket(name, Provider) {
     open(server, repl, path, token = server.token) {
       const client = new Client();
       client.closes = [];
-      client.provider = new Provider(`ws://localhost:${server.port}/api/v1/repls/${repl}/sync`, path, client.doc, {
-        params: { token },
-        WebSocketPolyfill: WebSocket,
-        // Else clients in one process would bypass the server.
-        disableBc: true,
-      });
+      client.provider = new Provider(
+        `ws://localhost:${server.port}/api/v1/repls/${repl}/sync`,
+        path,
+        client.doc,
+        {
+          params: { token },
+          WebSocketPolyfill: WebSocket,
+          // Else clients in one process would bypass the server.
+          disableBc: true,
+        },
+      );
       client.provider.on("connection-close", (event) => event && client.closes.push(event.code));
       client.isSynced = () => client.provider.synced;
       client.awareness = client.provider.awareness;
@@ -42,7 +53,10 @@ function yWebsocket(name, Provider) {
 
 function hocuspocus(name, Provider, Socket) {
   const socketTo = (server) =>
-    new Socket({ url: `ws://localhost:${server.port}/api/v1/collab`, WebSocketPolyfill: WebSocket });
+    new Socket({
+      url: `ws://localhost:${server.port}/api/v1/collab`,
+      WebSocketPolyfill: WebSocket,
+    });
   return {
     name,
     socketTo,
@@ -70,7 +84,10 @@ function hocuspocus(name, Provider, Socket) {
   };
 }
 
-export const yWebsockets = [yWebsocket("y-websocket 2", YWebsocket2), yWebsocket("y-websocket 3", YWebsocket3)];
+export const yWebsockets = [
+  yWebsocket("y-websocket 2", YWebsocket2),
+  yWebsocket("y-websocket 3", YWebsocket3),
+];
 export const hocuspoci = [
   hocuspocus("@hocuspocus/provider 3", Hocuspocus3, Socket3),
   hocuspocus("@hocuspocus/provider 4", Hocuspocus4, Socket4),

@@ -52,14 +52,19 @@ test("carets reach all clients and go with their owner", async () => {
   const repl = await server.create("python");
   const clients = all.map((kind) => open(kind, repl, "main.py"));
   await synced(...clients);
-  clients.forEach((client, index) => client.awareness.setLocalStateField("user", { name: `p${index}` }));
-  const names = (client) => [...client.awareness.getStates().values()].map((state) => state.user?.name).sort();
+  clients.forEach((client, index) =>
+    client.awareness.setLocalStateField("user", { name: `p${index}` }),
+  );
+  const names = (client) =>
+    [...client.awareness.getStates().values()].map((state) => state.user?.name).sort();
   const everybody = clients.map((_, index) => `p${index}`);
   await eventually("everybody sees everybody", () =>
     clients.every((client) => JSON.stringify(names(client)) === JSON.stringify(everybody)),
   );
   clients[0].destroy();
-  await eventually("the caret is gone", () => clients.slice(1).every((client) => !names(client).includes("p0")));
+  await eventually("the caret is gone", () =>
+    clients.slice(1).every((client) => !names(client).includes("p0")),
+  );
 });
 
 test("offline edits merge on return", async () => {
@@ -92,7 +97,10 @@ test("nothing that a client counts as synced is lost by kill -9", async () => {
       await eventually("nothing is unsynced", () => client.provider.unsyncedChanges === 0);
       await server.kill();
       await server.launch();
-      assert.ok((await server.read(repl, "notes.txt")).includes(`round ${round}\n`), `${kind.name}, round ${round}`);
+      assert.ok(
+        (await server.read(repl, "notes.txt")).includes(`round ${round}\n`),
+        `${kind.name}, round ${round}`,
+      );
       await eventually("it is back", () => client.isSynced());
     }
   }
@@ -106,7 +114,8 @@ test("a viewer reads and changes nothing", async () => {
     const client = open(kind, repl, "main.py", token);
     await synced(client);
     assert.equal(client.toString(), text, kind.name);
-    if (client.provider.authorizedScope !== undefined) assert.equal(client.provider.authorizedScope, "readonly");
+    if (client.provider.authorizedScope !== undefined)
+      assert.equal(client.provider.authorizedScope, "readonly");
     client.append("# by a viewer\n");
     if (client.closes) await eventually("it is closed", () => client.closes.includes(4403));
   }
@@ -135,11 +144,18 @@ test("a bad token is denied for good", async () => {
 
 test("names with slashes, spaces, percent signs and all letters", async () => {
   const repl = await server.create("python");
-  for (const name of ["src/deep/file.txt", "with space.txt", "100%.txt", "a%20b.txt", "ünïcode 文件.txt"]) {
+  for (const name of [
+    "src/deep/file.txt",
+    "with space.txt",
+    "100%.txt",
+    "a%20b.txt",
+    "ünïcode 文件.txt",
+  ]) {
     await server.write(repl, name, `I am ${name}\n`);
     const clients = all.map((kind) => open(kind, repl, name));
     await synced(...clients);
-    for (const [index, client] of clients.entries()) assert.equal(client.toString(), `I am ${name}\n`, all[index].name);
+    for (const [index, client] of clients.entries())
+      assert.equal(client.toString(), `I am ${name}\n`, all[index].name);
     for (const client of clients) client.destroy();
   }
 });
@@ -166,7 +182,10 @@ test("one document twice on one socket, by session", async () => {
   const socket = kind.socketTo(server);
   opened.push(socket);
   const options = { socket, configuration: { sessionAwareness: true } };
-  const [a, b] = [open(kind, repl, "main.py", server.token, options), open(kind, repl, "main.py", server.token, options)];
+  const [a, b] = [
+    open(kind, repl, "main.py", server.token, options),
+    open(kind, repl, "main.py", server.token, options),
+  ];
   await synced(a, b);
   a.append("# from a\n");
   await eventually("the other session has it", () => b.toString().endsWith("# from a\n"));

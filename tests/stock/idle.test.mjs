@@ -25,13 +25,19 @@ test("alone and idle for 70 s without a reconnect", async () => {
     const client = kind.open(server, repl, "main.py");
     clients.push(client);
     await eventually("it is synced", () => client.isSynced());
-    client.provider.on("status", ({ status }) => status === "disconnected" && breaks.push(kind.name));
+    client.provider.on(
+      "status",
+      ({ status }) => status === "disconnected" && breaks.push(kind.name),
+    );
     client.provider.on("disconnect", () => breaks.push(kind.name));
   }
   await new Promise((resolve) => setTimeout(resolve, SILENCE));
   assert.deepEqual(breaks, []);
   for (const client of clients) client.append("# still here\n");
   await eventually("the edits arrive", () =>
-    clients.every((client) => client.provider.unsyncedChanges === undefined || client.provider.unsyncedChanges === 0),
+    clients.every(
+      (client) =>
+        client.provider.unsyncedChanges === undefined || client.provider.unsyncedChanges === 0,
+    ),
   );
 });

@@ -19,7 +19,10 @@ export class OwnClient {
   static open(server, repl, path) {
     const client = new OwnClient();
     client.path = path;
-    client.socket = new WebSocket(`ws://localhost:${server.port}/api/v1/repls/${repl}/live?token=${server.token}`, "tandem.v1");
+    client.socket = new WebSocket(
+      `ws://localhost:${server.port}/api/v1/repls/${repl}/live?token=${server.token}`,
+      "tandem.v1",
+    );
     client.socket.binaryType = "arraybuffer";
     client.socket.on("open", () =>
       client.#send(IDENTITY, (out) => {
