@@ -87,6 +87,7 @@ export class OwnClient {
       Y.applyUpdate(this.doc, decoding.readVarUint8Array(reader), this);
     } else if (kind === ACK) {
       this.acked = Math.max(this.acked, decoding.readVarUint(reader));
+      this.onAck?.();
     }
   }
 }

@@ -17,12 +17,14 @@ import type {
   TemplateInfo,
   TerminalId,
   TerminalInfo,
+  TreeEntry,
   TreeFolder,
   UpdateMe,
 } from "@/gen/api";
 import { problemOf, UnreachableError } from "./problem";
 
 const BASE = "/api/v1";
+const BYTES = { "content-type": "application/octet-stream" };
 
 interface Call {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -115,28 +117,23 @@ export async function readFile(
 }
 /** Writes a file; on an open text it lands as a minimal diff. */
 export const writeFile = (repl: ReplId, path: string, body: Blob | string) =>
-  nothing(filesPath(repl, path), {
-    method: "PUT",
-    body,
-    headers: { "content-type": "application/octet-stream" },
-  });
-/** Makes a new empty file; refused (`exists`, 409 or 412) when the path is taken. */
+  json<TreeEntry>(filesPath(repl, path), { method: "PUT", body, headers: BYTES });
+/** Makes a new empty file; refused when the path is taken. */
 export const createFile = (repl: ReplId, path: string) =>
-  nothing(filesPath(repl, path), {
+  json<TreeEntry>(filesPath(repl, path), {
     method: "PUT",
     body: "",
-    headers: { "content-type": "application/octet-stream", "if-none-match": "*" },
+    headers: { ...BYTES, "if-none-match": "*" },
   });
-/** Makes a folder. */
 export const createFolder = (repl: ReplId, path: string) =>
-  nothing(`${filesPath(repl, path)}/`, { method: "PUT" });
+  json<TreeEntry>(`${filesPath(repl, path)}?folder`, { method: "POST" });
 export const deleteFile = (repl: ReplId, path: string) =>
   nothing(filesPath(repl, path), { method: "DELETE" });
 export const moveFile = (repl: ReplId, path: string, to: string) =>
-  nothing(`${filesPath(repl, path)}?move_to=${id(to)}`, { method: "POST" });
+  json<TreeEntry>(`${filesPath(repl, path)}?move_to=${id(to)}`, { method: "POST" });
 /** Brings a deleted file back (kept for 7 days). */
 export const restoreFile = (repl: ReplId, path: string) =>
-  nothing(`${filesPath(repl, path)}?restore`, { method: "POST" });
+  json<TreeEntry>(`${filesPath(repl, path)}?restore`, { method: "POST" });
 /** Address for a download link. */
 export const archiveUrl = (repl: ReplId) => `${BASE}/repls/${id(repl)}/archive.zip`;
 export const fileUrl = (repl: ReplId, path: string) => BASE + filesPath(repl, path);

@@ -42,6 +42,7 @@ import {
   keymap,
   lineNumbers,
   rectangularSelection,
+  runScopeHandlers,
 } from "@codemirror/view";
 import type * as Y from "yjs";
 import type { MemberId } from "@/gen/api";
@@ -67,6 +68,11 @@ const editingKeys = defaultKeymap.filter(
   ({ key }) =>
     key === undefined || (!PAGE_KEYS.has(key) && key !== "Ctrl-m" && key !== "Shift-Alt-m"),
 );
+
+const access = (readOnly: boolean): Extension => [
+  EditorState.readOnly.of(readOnly),
+  EditorView.contentAttributes.of(readOnly ? { "aria-readonly": "true" } : {}),
+];
 
 export class CodeEditor implements EditorOnScreen {
   private readonly options: EditorOptions;
@@ -127,6 +133,12 @@ export class CodeEditor implements EditorOnScreen {
     if (this.view) toggleComment(this.view);
   }
 
+  press(key: string): void {
+    if (!this.view) return;
+    runScopeHandlers(this.view, new KeyboardEvent("keydown", { key }), "editor");
+    this.view.focus();
+  }
+
   revealPeer(member: MemberId): boolean {
     const view = this.view;
     if (!view) return false;
@@ -179,7 +191,12 @@ export class CodeEditor implements EditorOnScreen {
       return;
     }
     if (shown.replica !== this.replica) this.bind(shown.replica, shown.path, shown.readOnly);
-    else this.setLanguage(shown.path);
+    else {
+      if (shown.readOnly !== this.isReadOnly()) {
+        this.view?.dispatch({ effects: this.access.reconfigure(access(shown.readOnly)) });
+      }
+      this.setLanguage(shown.path);
+    }
   }
 
   private bind(replica: Replica, path: string, readOnly: boolean): void {
@@ -227,10 +244,7 @@ export class CodeEditor implements EditorOnScreen {
       EditorState.lineSeparator.of("\n"),
       EditorView.clipboardInputFilter.of((text) => text.replace(/\r\n?/g, "\n")),
       EditorState.allowMultipleSelections.of(true),
-      this.access.of([
-        EditorState.readOnly.of(readOnly),
-        EditorView.contentAttributes.of(readOnly ? { "aria-readonly": "true" } : {}),
-      ]),
+      this.access.of(access(readOnly)),
       this.indent.of([]),
       this.language.of([]),
       this.wrapping.of(this.wrap ? EditorView.lineWrapping : []),

@@ -137,6 +137,8 @@ export interface EditorOnScreen {
   undo(): void;
   redo(): void;
   toggleComment(): void;
+  /** Does what a key would (`Tab`, `Escape`, `ArrowLeft`, …): for a key row on phones. */
+  press(key: string): void;
   /** Scrolls to a member's caret; false when they have none here. */
   revealPeer(member: MemberId): boolean;
   /** Keeps scrolling to a member's caret; `null` stops. */

@@ -8,17 +8,16 @@
 import * as Y from "yjs";
 import type { FileId, Me } from "@/gen/api";
 import { type Message, Refusal } from "@/wire/codec";
+import { Backup } from "./backup";
+import { Batch } from "./batch";
 import { Carets } from "./carets";
 import { type Channel, REMOTE, type Send } from "./channel";
-import { type HistoryKey, type KeptCopy, type KeptStore, randomId } from "./kept";
+import type { KeptCopy, KeptStore } from "./kept";
 import type { DocumentSnapshot, Durability, Replica, RescuedText } from "./model";
 import { State } from "./observable";
 import { Outbox } from "./outbox";
+import { Rescue } from "./rescue";
 
-/** A key pressed alone is sent at once; what follows within this time goes together. */
-const BATCH_MS = 15;
-const FIRST_STATE_MS = 1_000;
-const STATE_MS = 10_000;
 const RETRY_MS = 2_000;
 
 export interface DocumentOptions {
@@ -38,6 +37,7 @@ interface Copy extends Replica {
   guid: string;
   generation: number;
   carets: Carets;
+  backup: Backup;
 }
 
 /**
@@ -61,22 +61,16 @@ export class DocumentSession implements Channel {
   /** Whether the server's step1 came on this connection: before it, nothing is sent. */
   private sending = false;
   private credit: number | null = null;
-  private batch: Uint8Array[] = [];
-  private batchSince = 0;
-  private batchTimer: ReturnType<typeof setTimeout> | undefined;
-  private flushedAt = 0;
-  private stateTimer: ReturnType<typeof setTimeout> | undefined;
-  private stateDirty = false;
-  private stateSaved = false;
+  private readonly batch = new Batch(() => this.flushBatch());
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Text of a dropped copy, reported unless the server turns out to have all of it. */
-  private suspect: RescuedText | null = null;
+  private readonly rescue: Rescue;
   private disposed = false;
 
   constructor(options: DocumentOptions) {
     this.options = options;
     this.file = options.file;
     this.path = options.path;
+    this.rescue = new Rescue(options.repl, options.kept, options.onRescued);
     this.state = new State<DocumentSnapshot>({ state: "opening", path: options.path });
     void this.load();
   }
@@ -97,7 +91,7 @@ export class DocumentSession implements Channel {
     this.copy?.carets.disconnected();
     if (this.phase === "loading") return;
     this.phase = "offline";
-    if (!this.outbox.isEmpty) this.saveState();
+    this.backUp();
     this.publish();
   }
 
@@ -150,14 +144,23 @@ export class DocumentSession implements Channel {
     this.publish();
   }
 
+  /** The person's right changed. Edits under way at that moment are for the server to judge. */
+  allowEdits(allowed: boolean): void {
+    if (this.options.readOnly === !allowed) return;
+    this.options.readOnly = !allowed;
+    // The server's state vector was asked for under the other right: open again.
+    if (this.online && this.phase !== "loading") this.identify();
+    else this.publish();
+  }
+
   /** Sends what waits for company, and keeps a snapshot if edits are under way. */
   flush(): void {
     this.flushBatch();
-    if (!this.outbox.isEmpty && this.stateDirty) this.saveState();
+    this.backUp();
   }
 
   durability(): Durability["state"] {
-    if (this.batch.length > 0 || this.outbox.unacknowledged()) return "unsaved";
+    if (this.batch.edits > 0 || this.outbox.unacknowledged()) return "unsaved";
     if (!this.outbox.isEmpty) return "on-disk";
     return this.outbox.everStored ? "stored" : "idle";
   }
@@ -165,24 +168,22 @@ export class DocumentSession implements Channel {
   /** Edits without an acknowledgement. */
   unsaved(): { edits: number; since: number } | null {
     const waiting = this.outbox.unacknowledged();
-    if (this.batch.length === 0) return waiting;
+    if (this.batch.edits === 0) return waiting;
     return {
-      edits: (waiting?.edits ?? 0) + this.batch.length,
-      since: Math.min(waiting?.since ?? Infinity, this.batchSince),
+      edits: (waiting?.edits ?? 0) + this.batch.edits,
+      since: Math.min(waiting?.since ?? Infinity, this.batch.oldest),
     };
   }
 
   /** Whether it may be let go: everything is in the blob store. */
   get isSettled(): boolean {
-    return this.phase !== "loading" && this.batch.length === 0 && this.outbox.isEmpty;
+    return this.phase !== "loading" && this.batch.edits === 0 && this.outbox.isEmpty;
   }
 
   dispose(): void {
-    this.flushBatch();
-    if (!this.outbox.isEmpty && this.stateDirty) this.saveState();
+    this.flush();
     this.disposed = true;
-    clearTimeout(this.batchTimer);
-    clearTimeout(this.stateTimer);
+    this.copy?.backup.cancel();
     clearTimeout(this.retryTimer);
     this.copy?.carets.destroy();
     this.copy?.doc.destroy();
@@ -197,9 +198,8 @@ export class DocumentSession implements Channel {
       : await this.options.kept.load(this.options.repl, this.file);
     if (this.disposed) return;
     const newest = copies.pop();
-    for (const older of copies) this.rescueKept(older);
+    for (const older of copies) this.rescue.takeOver(older, this.file, this.path);
     if (newest && newest.updates.length > 0) this.restore(newest);
-    else if (newest) this.options.kept.dropStateWhenClean(this.key(newest.generation));
     this.phase = "offline";
     this.options.onDurability();
     if (this.online) this.identify();
@@ -219,24 +219,8 @@ export class DocumentSession implements Channel {
     }
     this.copy = copy;
     if (kept.path !== "" && this.path === "") this.path = kept.path;
-    this.stateSaved = kept.state !== null;
+    if (kept.state) copy.backup.restored();
     this.outbox.adopt(kept.updates);
-  }
-
-  private rescueKept(kept: KeptCopy): void {
-    const doc = new Y.Doc();
-    try {
-      if (kept.state) Y.applyUpdate(doc, kept.state);
-      for (const { update } of kept.updates) Y.applyUpdate(doc, update);
-      const text = doc.getText("content").toString();
-      if (kept.updates.length > 0 && text !== "") this.report(text, "replaced", kept.path);
-      this.options.kept.remove(kept.updates.map(({ id }) => id));
-      this.options.kept.dropStateWhenClean(this.key(kept.generation));
-    } catch {
-      // Unreadable; kept as it is.
-    } finally {
-      doc.destroy();
-    }
   }
 
   private identify(): void {
@@ -275,52 +259,37 @@ export class DocumentSession implements Channel {
     const doc = new Y.Doc();
     const text = doc.getText("content");
     const carets = new Carets(doc, this.options.me, this.options.send);
+    const backup = new Backup(this.options.kept, this.key(generation), doc);
     doc.on("update", (update: Uint8Array, origin: unknown) => {
-      this.stateDirty = true;
       if (origin !== REMOTE) this.onLocalEdit(update);
     });
-    this.stateDirty = false;
-    this.stateSaved = false;
-    return { guid, generation, doc, text, awareness: carets.awareness, carets };
+    return { guid, generation, doc, text, awareness: carets.awareness, carets, backup };
   }
 
   // --- edits ---
 
   private onLocalEdit(update: Uint8Array): void {
     if (this.options.readOnly) return;
-    if (this.batch.length === 0) this.batchSince = Date.now();
-    this.batch.push(update);
-    if (this.batchTimer === undefined) {
-      const wait = Math.max(0, this.flushedAt + BATCH_MS - Date.now());
-      this.batchTimer = setTimeout(() => this.flushBatch(), wait);
-    }
-    if (this.batch.length === 1) this.durabilityChanged();
+    this.batch.add(update);
+    if (this.batch.edits === 1) this.durabilityChanged();
   }
 
   private flushBatch(): void {
-    clearTimeout(this.batchTimer);
-    this.batchTimer = undefined;
     const copy = this.copy;
-    if (this.batch.length === 0 || copy === null) return;
-    const edits = this.batch.length;
-    const merged = edits === 1 ? this.batch[0] : Y.mergeUpdates(this.batch);
-    this.batch = [];
-    this.flushedAt = Date.now();
-    if (!merged) return;
-    const entry = this.outbox.add(merged, edits, this.batchSince);
-    this.options.kept.add(this.key(copy.generation), entry);
+    const collected = copy && this.batch.take();
+    if (!copy || !collected) return;
+    const entry = this.outbox.add(collected.update, collected.edits, collected.since);
+    const key = this.key(copy.generation);
+    this.options.kept.add(key, entry);
     if (this.sending) this.sendUnsent();
-    else this.compact(copy);
+    const merged = this.sending ? null : this.outbox.compact();
+    if (merged) {
+      this.options.kept.add(key, merged.added);
+      this.options.kept.remove(merged.removed);
+    }
     copy.carets.flush();
-    this.planState();
+    copy.backup.plan(this.path, !this.online);
     this.durabilityChanged();
-  }
-
-  private compact(copy: Copy): void {
-    const merged = this.outbox.compact();
-    if (!merged) return;
-    this.options.kept.add(this.key(copy.generation), merged.added);
-    this.options.kept.remove(merged.removed);
   }
 
   private sendUnsent(): void {
@@ -367,7 +336,7 @@ export class DocumentSession implements Channel {
     }
     if (!complete || this.phase === "live") return;
     this.phase = "live";
-    this.settleSuspect();
+    this.rescue.settle(this.copy.text.toString());
     this.publish();
   }
 
@@ -376,7 +345,7 @@ export class DocumentSession implements Channel {
   private onAck(seq: number, level: 1 | 2): void {
     const stored = this.outbox.acknowledge(seq, level);
     this.options.kept.remove(stored);
-    if (this.outbox.isEmpty && stored.length > 0) this.forgetState();
+    if (this.outbox.isEmpty && stored.length > 0) this.copy?.backup.forget();
     this.durabilityChanged();
   }
 
@@ -398,7 +367,7 @@ export class DocumentSession implements Channel {
       return;
     }
     this.dropCopy(code === Refusal.notFound ? "deleted" : "refused");
-    this.settleSuspect();
+    this.rescue.settle(null);
     this.phase = "unavailable";
     this.refusedCode = code;
     this.publish();
@@ -424,69 +393,20 @@ export class DocumentSession implements Channel {
     if (copy === null) return;
     this.sending = false;
     this.flushBatch();
-    const text = copy.text.toString();
-    if (!this.outbox.isEmpty && text !== "") {
-      this.settleSuspect();
-      this.suspect = { id: randomId(), path: this.path, text, at: Date.now(), reason };
-      this.options.kept.addRescued(this.options.repl, this.suspect);
-    }
+    if (!this.outbox.isEmpty) this.rescue.hold(this.path, copy.text.toString(), reason);
     this.options.kept.remove(this.outbox.clear());
-    this.forgetState(copy);
-    clearTimeout(this.batchTimer);
-    this.batchTimer = undefined;
+    copy.backup.forget();
     this.copy = null;
     copy.carets.destroy();
     copy.doc.destroy();
     this.durabilityChanged();
   }
 
-  /** Tells about a dropped copy's text, unless the document has that very text. */
-  private settleSuspect(): void {
-    const suspect = this.suspect;
-    this.suspect = null;
-    if (suspect === null) return;
-    if (this.copy?.text.toString() === suspect.text) {
-      this.options.kept.removeRescued(suspect.id);
-    } else {
-      this.options.onRescued(suspect);
-    }
+  private backUp(): void {
+    if (!this.outbox.isEmpty) this.copy?.backup.save(this.path);
   }
 
-  private report(text: string, reason: RescuedText["reason"], path: string): void {
-    const rescued = { id: randomId(), path: path || this.path, text, at: Date.now(), reason };
-    this.options.kept.addRescued(this.options.repl, rescued);
-    this.options.onRescued(rescued);
-  }
-
-  // --- the snapshot in this browser ---
-
-  private planState(): void {
-    if (this.stateTimer !== undefined) return;
-    const wait = this.stateSaved ? STATE_MS : this.online ? FIRST_STATE_MS : 0;
-    this.stateTimer = setTimeout(() => this.saveState(), wait);
-  }
-
-  private saveState(): void {
-    clearTimeout(this.stateTimer);
-    this.stateTimer = undefined;
-    const copy = this.copy;
-    if (copy === null || this.outbox.isEmpty || !this.stateDirty) return;
-    this.stateDirty = false;
-    this.stateSaved = true;
-    const state = Y.encodeStateAsUpdate(copy.doc);
-    this.options.kept.saveState(this.key(copy.generation), this.path, state);
-  }
-
-  private forgetState(copy: Copy | null = this.copy): void {
-    clearTimeout(this.stateTimer);
-    this.stateTimer = undefined;
-    if (copy === null) return;
-    this.stateDirty = true;
-    this.stateSaved = false;
-    this.options.kept.dropStateWhenClean(this.key(copy.generation));
-  }
-
-  private key(generation: number): HistoryKey {
+  private key(generation: number) {
     return { repl: this.options.repl, guid: this.file, generation };
   }
 

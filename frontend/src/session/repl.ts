@@ -44,7 +44,7 @@ export class ReplSession implements ReplPage {
   readonly subscribe: (listener: () => void) => () => void;
   readonly getSnapshot: () => ReplSnapshot;
   private readonly state: State<ReplSnapshot>;
-  private readonly role: Role;
+  private role: Role;
   private readonly kept: KeptStore;
   private readonly socket: ReconnectingSocket;
   private readonly channels = new Map<string, Channel>();
@@ -345,6 +345,7 @@ export class ReplSession implements ReplPage {
           else live[key] = value;
         }
         this.change({ live: live as unknown as LiveState });
+        if (keys.has("people")) this.noticeRole();
       },
       onSynced: (synced) => {
         if (synced && this.getSnapshot().live === null) this.change({ live: EMPTY_LIVE });
@@ -352,6 +353,17 @@ export class ReplSession implements ReplPage {
       onClosed: () => undefined,
       onAwareness: (update) => this.whereabouts.receive(update),
     });
+  }
+
+  /** Rights may change while the page is open: the server's list of people says so. */
+  private noticeRole(): void {
+    const role = this.getSnapshot().live?.people.find(
+      ({ member }) => member === this.person.member,
+    )?.role;
+    if (role === undefined || role === this.role) return;
+    this.role = role;
+    this.change({ role });
+    for (const { session } of this.documents.values()) session.allowEdits(role !== "viewer");
   }
 
   private unsaved(): { edits: number; since: number } | null {

@@ -13,6 +13,9 @@ const ACK_BYTES = 16 * 1024;
 const ACK_MS = 250;
 /** A pasted book goes out in pieces, so that Ctrl+C can follow it. */
 const INPUT_BYTES = 32 * 1024;
+/** A closing room ends its terminals with the code of a withdrawn right: ask again a few times. */
+const FORBIDDEN_RETRIES = 5;
+const FORBIDDEN_RETRY_MS = 2_000;
 
 export interface TerminalSessionOptions extends Pick<
   TerminalOptions,
@@ -20,8 +23,8 @@ export interface TerminalSessionOptions extends Pick<
 > {
   /** Output; `end` is the offset after it. Call `drawn(end)` when it is on the screen. */
   onOutput: (bytes: Uint8Array, end: number) => void;
-  /** The screen must be cleared before the next output. */
-  onReset: () => void;
+  /** The screen must be cleared, and `prelude` (modes in force) drawn, before the next output. */
+  onReset: (prelude: string) => void;
 }
 
 interface Size {
@@ -41,6 +44,8 @@ export class TerminalSession {
   /** This tab asked to set the size, and nobody else did since. */
   private claimed = false;
   private driverKnown = false;
+  private forbidden = 0;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: TerminalSessionOptions) {
     this.options = options;
@@ -58,7 +63,7 @@ export class TerminalSession {
       onOpen: () => this.onOpen(),
       onBinary: (bytes) => this.onBinary(bytes),
       onText: (text) => this.onText(text),
-      onState: (state) => this.change({ connection: connectionOf(state) }),
+      onState: (state) => this.onState(state),
     });
   }
 
@@ -92,7 +97,16 @@ export class TerminalSession {
 
   close(): void {
     clearTimeout(this.ackTimer);
+    clearTimeout(this.retryTimer);
     this.socket.close();
+  }
+
+  private onState(state: SocketState): void {
+    this.change({ connection: connectionOf(state) });
+    if (state.state !== "refused" || state.reason !== "forbidden") return;
+    this.forbidden += 1;
+    if (this.forbidden > FORBIDDEN_RETRIES) return;
+    this.retryTimer = setTimeout(() => this.socket.reconnect(), FORBIDDEN_RETRY_MS);
   }
 
   private onOpen(): void {
@@ -103,6 +117,7 @@ export class TerminalSession {
   }
 
   private onBinary(bytes: Uint8Array): void {
+    this.forbidden = 0;
     this.received += bytes.length;
     this.options.onOutput(bytes, this.received);
   }
@@ -115,7 +130,7 @@ export class TerminalSession {
         this.received = message.offset;
         this.drawnTo = message.offset;
         this.acked = message.offset;
-        this.options.onReset();
+        this.options.onReset(message.prelude ?? "");
         return;
       case "resize":
         return this.onResize(message.cols, message.rows, message.driver);
@@ -164,9 +179,11 @@ export class TerminalSession {
   }
 }
 
-function parse(text: string): TerminalServerMessage | null {
+type ServerMessage = TerminalServerMessage & { prelude?: string };
+
+function parse(text: string): ServerMessage | null {
   try {
-    return JSON.parse(text) as TerminalServerMessage;
+    return JSON.parse(text) as ServerMessage;
   } catch {
     return null;
   }

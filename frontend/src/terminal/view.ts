@@ -56,7 +56,7 @@ export class TerminalView implements TerminalOnScreen {
     this.session = new TerminalSession({
       ...options,
       onOutput: (bytes, end) => this.onOutput(bytes, end),
-      onReset: () => this.onReset(),
+      onReset: (prelude) => this.onReset(prelude),
     });
     this.subscribe = this.session.state.subscribe;
     this.getSnapshot = this.session.state.getSnapshot;
@@ -160,10 +160,10 @@ export class TerminalView implements TerminalOnScreen {
     this.terminal.write(bytes, () => this.session.drawn(end));
   }
 
-  private onReset(): void {
+  private onReset(prelude: string): void {
     this.replaying = true;
     this.awaitQuiet();
-    this.terminal.write(FULL_RESET);
+    this.terminal.write(FULL_RESET + prelude);
   }
 
   private awaitQuiet(): void {
@@ -240,7 +240,7 @@ export class TerminalView implements TerminalOnScreen {
   // --- parts loaded later ---
 
   private async loadWebgl(): Promise<void> {
-    if (this.webgl || this.options.screenReader) return;
+    if (this.webgl || this.options.screenReader || !hasGraphicsCard()) return;
     try {
       const { WebglAddon } = await import("@xterm/addon-webgl");
       if (this.disposed || this.webgl || !this.element) return;
@@ -264,6 +264,20 @@ export class TerminalView implements TerminalOnScreen {
       // Emoji of several parts are drawn wider than they should be; nothing else.
     }
   }
+}
+
+let graphicsCard: boolean | undefined;
+
+/** WebGL done in software is slower than the DOM renderer, and takes the CPU that user code runs
+ *  on when both are one machine. */
+function hasGraphicsCard(): boolean {
+  if (graphicsCard !== undefined) return graphicsCard;
+  const context = document.createElement("canvas").getContext("webgl2");
+  const info = context?.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(context?.getParameter(info?.UNMASKED_RENDERER_WEBGL ?? 0x1f01) ?? "");
+  context?.getExtension("WEBGL_lose_context")?.loseContext();
+  graphicsCard = context !== null && !/swiftshader|llvmpipe|softpipe|software/i.test(renderer);
+  return graphicsCard;
 }
 
 function openLink(uri: string): void {

@@ -34,6 +34,10 @@ export interface SocketOptions {
   probe?: Uint8Array<ArrayBuffer>;
 }
 
+/** Every socket of the page: they share one network, so one that fell silent speaks for those
+ *  that cannot ask (a terminal has no probe, and going on after a break costs it little). */
+const alive = new Set<ReconnectingSocket>();
+
 const OPEN_LIMIT_MS = 10_000;
 const SILENCE_MS = 20_000;
 const ANSWER_LIMIT_MS = 8_000;
@@ -54,6 +58,7 @@ export class ReconnectingSocket {
     this.pulse = setInterval(() => this.checkPulse(), 2_000);
     globalThis.addEventListener?.("online", this.wake);
     globalThis.document?.addEventListener("visibilitychange", this.wake);
+    alive.add(this);
     this.connect();
   }
 
@@ -88,6 +93,7 @@ export class ReconnectingSocket {
   }
 
   close(): void {
+    alive.delete(this);
     clearInterval(this.pulse);
     globalThis.removeEventListener?.("online", this.wake);
     globalThis.document?.removeEventListener("visibilitychange", this.wake);
@@ -154,9 +160,17 @@ export class ReconnectingSocket {
     if (this.state.state !== "open" || !this.options.probe) return;
     const now = Date.now();
     if (this.probedAt !== 0) {
-      if (now - this.probedAt > ANSWER_LIMIT_MS) this.abandon("The server fell silent.");
+      if (now - this.probedAt > ANSWER_LIMIT_MS) this.fellSilent();
     } else if (now - this.heardAt > SILENCE_MS) {
       this.sendProbe();
+    }
+  }
+
+  private fellSilent(): void {
+    const reason = "The server fell silent.";
+    this.abandon(reason);
+    for (const other of alive) {
+      if (!other.options.probe && other.state.state === "open") other.abandon(reason);
     }
   }
 
