@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,14 @@ impl ProcessIdentity {
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until it has ended; whether it did in time.
+    pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
+        let Some(fd) = self.open()? else { return Ok(true) };
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut waiting = [PollFd::new(&fd, PollFlags::IN)];
+        Ok(rustix::event::poll(&mut waiting, Some(&limit))? > 0)
     }
 
     /// Kills it; one that is gone is fine.

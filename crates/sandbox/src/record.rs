@@ -33,6 +33,9 @@ pub(crate) struct Record {
     /// Process ids mean nothing after a reboot.
     pub(crate) boot: String,
     pub(crate) limits_in_force: LimitsInForce,
+    /// Its control groups.
+    #[serde(default)]
+    pub(crate) cgroups: Vec<PathBuf>,
 }
 
 impl Record {
@@ -90,6 +93,7 @@ impl RecordBuilder {
             uid,
             boot: boot_id(),
             limits_in_force,
+            cgroups: Vec::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) mod tools;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tandem_proto::SandboxId;
@@ -27,7 +27,7 @@ use crate::driver::{
 };
 use crate::launcher::LauncherClient;
 use crate::record::{self, Record};
-use crate::running::{Autopsy, Running, blocking, wait_until_gone};
+use crate::running::{Autopsy, Running, blocking};
 use crate::seccomp::Programs;
 
 /// The embedded default.
@@ -38,11 +38,25 @@ pub struct BubblewrapDriver {
 
 /// What every launch uses.
 struct Kit {
+    /// The folder of all sandboxes.
     sandboxes: PathBuf,
+    tools: Tools,
+    rights: Rights,
+}
+
+/// Who starts bubblewrap.
+enum Rights {
+    /// The privileged launcher.
+    Launcher(LauncherClient),
+    /// The server itself, with what an ordinary user may do.
+    User(UserKit),
+}
+
+/// What an ordinary user's launches use.
+struct UserKit {
     bubblewrap: PathBuf,
     agent: PathBuf,
     etc: Etc,
-    tools: Tools,
     programs: Programs,
     prlimit: Option<PathBuf>,
 }
@@ -56,7 +70,6 @@ impl BubblewrapDriver {
         config: SandboxConfig,
         launcher: Option<LauncherClient>,
     ) -> Result<Self, SandboxError> {
-        let _ = launcher;
         if rustix::process::geteuid().is_root() {
             return Err(SandboxError::Unusable {
                 problem: "the server runs as root, and a sandbox started by root is not safe"
@@ -66,30 +79,95 @@ impl BubblewrapDriver {
                     .into(),
             });
         }
+        let sandboxes = record::sandboxes(&config.data_dir);
+        let kit = match launcher {
+            Some(launcher) => Kit {
+                sandboxes,
+                tools: launcher.tools().clone(),
+                rights: Rights::Launcher(launcher),
+            },
+            None => {
+                let user = UserKit::find(&config, &sandboxes)?;
+                let search_path = std::env::var_os("PATH").unwrap_or_default();
+                let tools = Tools::discover(&config.toolchains, &search_path);
+                Kit { sandboxes, tools, rights: Rights::User(user) }
+            }
+        };
+        Ok(Self { running: Running::default(), kit: Arc::new(kit) })
+    }
+
+    /// Work of the kit, where it may block.
+    async fn with_kit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Kit) -> Result<T, SandboxError> + Send + 'static,
+    ) -> Result<T, SandboxError> {
+        let kit = self.kit.clone();
+        blocking(move || work(&kit)).await
+    }
+
+    async fn start(&self, spec: LaunchSpec) -> Result<Sandbox, SandboxError> {
+        let id = spec.sandbox;
+        let prepared = self.running.prepare(id, &self.kit.folder(id).join("socket"))?;
+        let (record, ending) = self.with_kit(move |kit| kit.start(&spec)).await?;
+        let autopsy = self.autopsy(id, ending);
+        let sandbox = self.running.started(prepared, &record, autopsy)?;
+        self.running.connected(&sandbox).await?;
+        Ok(sandbox)
+    }
+
+    /// Finds out how a sandbox ended, and leaves no zombie.
+    fn autopsy(&self, sandbox: SandboxId, ending: Ending) -> Autopsy {
+        let kit = self.kit.clone();
+        Box::pin(async move {
+            let told = blocking(move || match ending {
+                Ending::Unknown => Ok("its agent ended".to_owned()),
+                Ending::Child(started) => Ok(user_autopsy(*started)),
+                Ending::Launcher => match &kit.rights {
+                    Rights::Launcher(launcher) => launcher.why(sandbox),
+                    Rights::User(_) => Ok("its agent ended".to_owned()),
+                },
+            });
+            told.await.unwrap_or_else(|error| error.to_string())
+        })
+    }
+
+    /// Kills all processes of a sandbox and waits until they are gone.
+    async fn kill(&self, sandbox: SandboxId) -> Result<(), SandboxError> {
+        let deadline = Instant::now() + KILL_TIMEOUT;
+        while !self.with_kit(move |kit| kit.kill(sandbox)).await? {
+            if Instant::now() > deadline {
+                return Err(SandboxError::Stop("they do not end after SIGKILL".into()));
+            }
+            // Between two attempts; each of them waits for the end by itself.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+/// How the end of a sandbox can be found out.
+enum Ending {
+    /// bubblewrap is a child of this process.
+    Child(Box<Started>),
+    /// The launcher knows.
+    Launcher,
+    /// It was started by an earlier server.
+    Unknown,
+}
+
+impl UserKit {
+    fn find(config: &SandboxConfig, sandboxes: &Path) -> Result<Self, SandboxError> {
         let bubblewrap = find::bubblewrap()?;
         let agent = find::agent(config.agent.as_deref())?;
-        let sandboxes = record::sandboxes(&config.data_dir);
-        find::make_private_folder(&sandboxes)?;
+        find::make_private_folder(sandboxes)?;
         let etc = Etc::make(&sandboxes.join("etc"))
             .map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
-        let search_path = std::env::var_os("PATH").unwrap_or_default();
-        let tools = Tools::discover(&config.toolchains, &search_path);
         let programs = Programs::compile().map_err(|error| SandboxError::Unusable {
             problem: error.to_string(),
             remedy: "Use --sandbox=docker on this processor.".into(),
         })?;
         let prlimit = find::in_path("prlimit").filter(|path| path.starts_with("/usr"));
-        let kit = Kit { sandboxes, bubblewrap, agent, etc, tools, programs, prlimit };
-        Ok(Self { running: Running::default(), kit: Arc::new(kit) })
-    }
-
-    async fn start(&self, spec: LaunchSpec, folder: PathBuf) -> Result<Sandbox, SandboxError> {
-        let prepared = self.running.prepare(spec.sandbox, &folder.join("socket"))?;
-        let kit = self.kit.clone();
-        let (started, record) = blocking(move || kit.start_as_user(&spec, &folder)).await?;
-        let sandbox = self.running.started(prepared, &record, autopsy(started))?;
-        self.running.connected(&sandbox).await?;
-        Ok(sandbox)
+        Ok(Self { bubblewrap, agent, etc, programs, prlimit })
     }
 }
 
@@ -98,11 +176,64 @@ impl Kit {
         self.sandboxes.join(sandbox.as_str())
     }
 
+    fn prepare(&self, sandbox: SandboxId) -> Result<(), SandboxError> {
+        match &self.rights {
+            Rights::Launcher(launcher) => launcher.prepare(sandbox),
+            Rights::User(_) => find::make_sandbox_folder(&self.folder(sandbox)),
+        }
+    }
+
+    fn start(&self, spec: &LaunchSpec) -> Result<(Record, Ending), SandboxError> {
+        match &self.rights {
+            Rights::Launcher(launcher) => Ok((launcher.make(spec)?, Ending::Launcher)),
+            Rights::User(user) => {
+                let folder = self.folder(spec.sandbox);
+                let (started, record) = user.start(spec, &folder, &self.tools)?;
+                Ok((record, Ending::Child(Box::new(started))))
+            }
+        }
+    }
+
+    /// Kills; says whether all is gone.
+    fn kill(&self, sandbox: SandboxId) -> Result<bool, SandboxError> {
+        match &self.rights {
+            Rights::Launcher(launcher) => launcher.kill(sandbox),
+            Rights::User(_) => {
+                let record = Record::load(&self.folder(sandbox)).filter(Record::is_alive);
+                let Some(record) = record else { return Ok(true) };
+                record.agent.kill().map_err(SandboxError::io("cannot kill the sandbox"))?;
+                record.agent.wait(KILL_WAIT).map_err(SandboxError::io("cannot wait for its end"))
+            }
+        }
+    }
+
+    fn remove(&self, sandbox: SandboxId) -> Result<(), SandboxError> {
+        match &self.rights {
+            Rights::Launcher(launcher) => launcher.remove(sandbox),
+            Rights::User(_) => record::remove_folder(&self.folder(sandbox))
+                .map_err(SandboxError::io("cannot remove the sandbox's files")),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<SandboxId>, SandboxError> {
+        match &self.rights {
+            Rights::Launcher(launcher) => launcher.list(),
+            Rights::User(_) => {
+                let found = record::list(&self.sandboxes)
+                    .map_err(SandboxError::io("cannot list the sandboxes"))?;
+                Ok(found.into_iter().map(|(sandbox, _)| sandbox).collect())
+            }
+        }
+    }
+}
+
+impl UserKit {
     /// Starts bubblewrap with the rights of an ordinary user.
-    fn start_as_user(
+    fn start(
         &self,
         spec: &LaunchSpec,
         folder: &Path,
+        tools: &Tools,
     ) -> Result<(Started, Record), SandboxError> {
         let home = home_as_user(spec, folder)?;
         let seccomp = self
@@ -118,7 +249,7 @@ impl Kit {
                 socket_folder: &folder.join("socket"),
                 home: &home,
                 etc: &self.etc,
-                tools: &self.tools,
+                tools,
                 tool_sources: None,
                 terminals: None,
                 has_network: false,
@@ -152,7 +283,11 @@ impl Kit {
     }
 }
 
-const BUBBLEWRAP: &str = "bubblewrap";
+/// How long killed processes may take to be gone, in all and within one attempt.
+const KILL_TIMEOUT: Duration = Duration::from_secs(15);
+const KILL_WAIT: Duration = Duration::from_millis(500);
+/// The name of this driver.
+pub(crate) const BUBBLEWRAP: &str = "bubblewrap";
 
 #[async_trait]
 impl SandboxDriver for BubblewrapDriver {
@@ -161,15 +296,19 @@ impl SandboxDriver for BubblewrapDriver {
     }
 
     async fn probe(&self) -> Vec<Check> {
-        let agent = &self.kit.agent;
-        let is_static = find::is_static(agent);
-        vec![Check {
-            name: "agent".into(),
-            holds: if is_static { Holds::Yes } else { Holds::Partly },
-            detail: format!("{}, static: {is_static}", agent.display()),
-            remedy: None,
-            required: true,
-        }]
+        let tried = self
+            .with_kit(|kit| match &kit.rights {
+                Rights::Launcher(launcher) => launcher.probe(),
+                Rights::User(user) => Ok(vec![Check {
+                    name: "agent".into(),
+                    holds: if find::is_static(&user.agent) { Holds::Yes } else { Holds::Partly },
+                    detail: user.agent.display().to_string(),
+                    remedy: None,
+                    required: true,
+                }]),
+            })
+            .await;
+        tried.unwrap_or_default()
     }
 
     async fn tools(&self, names: &[String]) -> Vec<String> {
@@ -178,24 +317,24 @@ impl SandboxDriver for BubblewrapDriver {
 
     async fn launch(&self, spec: LaunchSpec) -> Result<Sandbox, SandboxError> {
         find::check_environment(&spec.env)?;
-        let (sandbox, folder) = (spec.sandbox, self.kit.folder(spec.sandbox));
-        find::make_sandbox_folder(&folder)?;
-        let started = self.start(spec, folder).await;
+        let id = spec.sandbox;
+        // A sandbox that exists is not touched, whatever comes after.
+        self.with_kit(move |kit| kit.prepare(id)).await?;
+        let started = self.start(spec).await;
         if started.is_err() {
-            self.stop(sandbox, Duration::ZERO).await?;
+            self.stop(id, Duration::ZERO).await?;
         }
         started
     }
 
     async fn adopt(&self) -> Result<Vec<Sandbox>, SandboxError> {
-        let found = record::list(&self.kit.sandboxes)
-            .map_err(SandboxError::io("cannot list the sandboxes"))?;
         let mut adopted = Vec::new();
-        for (sandbox, folder) in found {
+        for sandbox in self.with_kit(Kit::list).await? {
+            let folder = self.kit.folder(sandbox);
             match Record::load(&folder).filter(Record::is_alive) {
                 Some(record) if record.driver == BUBBLEWRAP => {
                     let prepared = self.running.prepare(sandbox, &folder.join("socket"))?;
-                    let autopsy: Autopsy = Box::pin(async { "its agent ended".to_owned() });
+                    let autopsy = self.autopsy(sandbox, Ending::Unknown);
                     adopted.push(self.running.started(prepared, &record, autopsy)?);
                 }
                 _ => self.stop(sandbox, Duration::ZERO).await?,
@@ -206,18 +345,9 @@ impl SandboxDriver for BubblewrapDriver {
 
     async fn stop(&self, sandbox: SandboxId, grace: Duration) -> Result<(), SandboxError> {
         self.running.ask_to_end(sandbox, grace).await;
-        let folder = self.kit.folder(sandbox);
-        let record = self.running.record(sandbox).or_else(|| Record::load(&folder));
-        if let Some(record) = record.filter(Record::is_alive) {
-            record.agent.kill().map_err(SandboxError::io("cannot kill the sandbox"))?;
-            wait_until_gone(&record).await?;
-        }
+        self.kill(sandbox).await?;
         self.running.forget(sandbox);
-        blocking(move || {
-            record::remove_folder(&folder)
-                .map_err(SandboxError::io("cannot remove the sandbox's files"))
-        })
-        .await
+        self.with_kit(move |kit| kit.remove(sandbox)).await
     }
 }
 
@@ -234,17 +364,14 @@ fn home_as_user(spec: &LaunchSpec, folder: &Path) -> Result<Home, SandboxError> 
 }
 
 /// Waits for bubblewrap, so that it leaves no zombie, and tells what it said.
-fn autopsy(started: Started) -> Autopsy {
+fn user_autopsy(started: Started) -> String {
     let Started { mut outer, log, .. } = started;
-    Box::pin(async move {
-        let status = tokio::task::spawn_blocking(move || outer.wait()).await;
-        let how = match status {
-            Ok(Ok(status)) => format!("its agent ended ({status})"),
-            _ => "its agent ended".to_owned(),
-        };
-        match log.tail() {
-            said if said.is_empty() => how,
-            said => format!("{how}: {said}"),
-        }
-    })
+    let how = match outer.wait() {
+        Ok(status) => format!("its agent ended ({status})"),
+        Err(_) => "its agent ended".to_owned(),
+    };
+    match log.tail() {
+        said if said.is_empty() => how,
+        said => format!("{how}: {said}"),
+    }
 }

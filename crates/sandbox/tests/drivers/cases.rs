@@ -1,0 +1,218 @@
+//! What every driver must do.
+
+use std::time::{Duration, Instant};
+
+use tandem_proto::SandboxId;
+use tandem_sandbox::{LinkEvent, SandboxError};
+
+use crate::bench::{
+    self, Bench, Case, Mode, Phase, eventually, processes, random, shell, start_inside,
+};
+
+const ALL: &[Mode] = &[Mode::Launcher, Mode::User, Mode::Process];
+const BUBBLEWRAP: &[Mode] = &[Mode::Launcher, Mode::User];
+
+macro_rules! case {
+    ($name:ident, $modes:expr) => {
+        case!($name, $modes, [crate::bench::Phase::ToTheEnd(|bench| Box::pin($name(bench)))])
+    };
+    ($name:ident, $modes:expr, $phases:expr) => {
+        crate::bench::Case { name: stringify!($name), modes: $modes, phases: &$phases, agent: None }
+    };
+}
+pub(crate) use case;
+
+pub const CASES: &[Case] = &[
+    case!(it_starts_answers_and_stops, ALL),
+    case!(its_environment_is_clean, BUBBLEWRAP),
+    case!(it_claims_only_what_it_can, ALL),
+    case!(an_id_is_used_once, ALL),
+    case!(stopping_what_is_not_there_is_fine, ALL),
+    case!(a_bad_environment_is_refused, ALL),
+    Case { agent: Some("/usr/bin/false"), ..case!(an_agent_that_fails_leaves_nothing, ALL) },
+    case!(its_end_is_noticed, ALL),
+    case!(no_process_outlives_a_stop, ALL),
+    case!(
+        it_is_adopted_after_a_crash,
+        ALL,
+        [
+            Phase::Killed(|bench| Box::pin(leave_one_running(bench))),
+            Phase::Killed(|bench| Box::pin(adopt_and_leave_again(bench))),
+            Phase::ToTheEnd(|bench| Box::pin(adopt_and_stop(bench))),
+        ]
+    ),
+    case!(
+        a_dead_one_is_cleared_after_a_crash,
+        ALL,
+        [
+            Phase::Killed(|bench| Box::pin(leave_one_dying(bench))),
+            Phase::ToTheEnd(|bench| Box::pin(find_nothing(bench))),
+        ]
+    ),
+];
+
+async fn it_starts_answers_and_stops(bench: &Bench) -> anyhow::Result<()> {
+    let spec = bench.spec();
+    let started = Instant::now();
+    let sandbox = bench.driver.launch(spec.clone()).await?;
+    let took = started.elapsed();
+    assert_eq!((sandbox.id, sandbox.repl), (spec.sandbox, spec.repl));
+    let mut events = sandbox.link.take_events().expect("the events");
+    assert!(matches!(events.recv().await, Some(LinkEvent::Connected(_))));
+    let output = shell(&sandbox, "echo $GREETING; exit 7").await?;
+    assert_eq!(output.lines(), ["hello"]);
+    assert_eq!(output.exit.code, Some(7));
+    let stopping = Instant::now();
+    bench.driver.stop(sandbox.id, Duration::from_millis(100)).await?;
+    println!("measured: start {took:?}, stop {:?}", stopping.elapsed());
+    assert!(sandbox.link.request(tandem_proto::agent::Op::Usage).await.is_err());
+    Ok(())
+}
+
+async fn its_environment_is_clean(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let output = shell(&sandbox, "pwd; id -u; id -un; hostname; echo $HOME; env | wc -l").await?;
+    let lines = output.lines();
+    assert_eq!(lines[..5], ["/home/runner/workspace", "1000", "runner", "tandem", "/home/runner"]);
+    assert!(lines[5].trim().parse::<usize>()? < 25, "{output:?}");
+    let output =
+        shell(&sandbox, "ls -A /home/runner; echo x > w && cat w; touch /x /usr/x").await?;
+    assert_eq!(output.lines()[..2], ["workspace", "x"], "{output:?}");
+    assert_eq!(output.text.matches("Read-only file system").count(), 2, "{output:?}");
+    bench.stop(&sandbox).await
+}
+
+async fn it_claims_only_what_it_can(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let force = sandbox.limits_in_force;
+    assert_eq!(force.own_network, bench.mode != Mode::Process);
+    assert_eq!(force.own_uid, bench.mode == Mode::Launcher);
+    assert_eq!(force.ptys, bench.mode == Mode::Launcher);
+    if bench.mode != Mode::Launcher {
+        assert!(!force.memory && !force.cpu && !force.inodes, "an ordinary user cannot: {force:?}");
+    }
+    println!("measured: {force:?}");
+    bench.stop(&sandbox).await
+}
+
+async fn an_id_is_used_once(bench: &Bench) -> anyhow::Result<()> {
+    let spec = bench.spec();
+    let sandbox = bench.driver.launch(spec.clone()).await?;
+    assert!(matches!(bench.driver.launch(spec).await, Err(SandboxError::Exists)));
+    // The first one is untouched.
+    assert_eq!(shell(&sandbox, "echo still here").await?.lines(), ["still here"]);
+    bench.stop(&sandbox).await
+}
+
+async fn stopping_what_is_not_there_is_fine(bench: &Bench) -> anyhow::Result<()> {
+    bench.driver.stop(SandboxId::from_random(random()), Duration::ZERO).await?;
+    Ok(())
+}
+
+async fn a_bad_environment_is_refused(bench: &Bench) -> anyhow::Result<()> {
+    for (name, value) in [("A=B", "x"), ("", "x"), ("A", "x\0y"), ("--a", "x"), ("TANDEM_X", "x")] {
+        let mut spec = bench.spec();
+        spec.env = vec![(name.into(), value.into())];
+        let refused = bench.driver.launch(spec).await;
+        assert!(matches!(refused, Err(SandboxError::Invalid(_))), "{name:?}");
+    }
+    Ok(())
+}
+
+async fn an_agent_that_fails_leaves_nothing(bench: &Bench) -> anyhow::Result<()> {
+    let refused = bench.driver.launch(bench.spec()).await;
+    assert!(matches!(refused, Err(SandboxError::Start(_))), "{refused:?}");
+    assert!(bench.folders().is_empty());
+    Ok(())
+}
+
+async fn its_end_is_noticed(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    kill_agent(bench, &sandbox).await?;
+    let mut ended = sandbox.ended.clone();
+    let limit = Duration::from_secs(10);
+    let reason = tokio::time::timeout(limit, ended.wait_for(Option::is_some)).await??;
+    assert!(reason.as_ref().is_some_and(|ended| !ended.reason.is_empty()));
+    drop(reason);
+    bench.stop(&sandbox).await
+}
+
+/// Kills the agent from outside, as an operator might.
+async fn kill_agent(bench: &Bench, sandbox: &tandem_sandbox::Sandbox) -> anyhow::Result<()> {
+    let record = bench.data_dir.join("sandboxes").join(sandbox.id.as_str()).join("record.json");
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record)?)?;
+    // This process may have no right to; the harness has.
+    bench::ask_to_kill(&bench.data_dir, record["agent"]["pid"].as_i64().expect("a pid"))
+}
+
+async fn no_process_outlives_a_stop(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let marker = format!("987{}", rand::random::<u16>());
+    let script = format!(
+        "for n in 1 2 3; do setsid sleep {marker} & done; (sleep {marker} &) ; sleep {marker}"
+    );
+    start_inside(&sandbox, &["bash", "-c", &script]).await?;
+    let sleeping = || {
+        processes(|process| {
+            let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            line == format!("sleep\0{marker}\0").as_bytes()
+        })
+    };
+    eventually("five processes sleep", async || Ok(sleeping() == 5)).await?;
+    let started = Instant::now();
+    bench.stop(&sandbox).await?;
+    println!("measured: stop with processes {:?}", started.elapsed());
+    assert_eq!(sleeping(), 0);
+    assert!(bench.folders().is_empty());
+    Ok(())
+}
+
+async fn leave_one_running(bench: &Bench) -> anyhow::Result<()> {
+    assert!(bench.driver.adopt().await?.is_empty());
+    let sandbox = bench.launch().await?;
+    shell(&sandbox, "echo 9${RANDOM}9 > ~/note; setsid sleep $(cat ~/note) >/dev/null 2>&1 &")
+        .await?;
+    Ok(())
+}
+
+async fn adopt_and_leave_again(bench: &Bench) -> anyhow::Result<()> {
+    adopt_one(bench).await?;
+    Ok(())
+}
+
+async fn adopt_and_stop(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = adopt_one(bench).await?;
+    // A second one beside an adopted one.
+    let other = bench.launch().await?;
+    assert_eq!(shell(&other, "echo other").await?.lines(), ["other"]);
+    bench.stop(&other).await?;
+    bench.driver.stop(sandbox.id, Duration::from_millis(100)).await?;
+    assert!(bench.folders().is_empty());
+    Ok(())
+}
+
+async fn adopt_one(bench: &Bench) -> anyhow::Result<tandem_sandbox::Sandbox> {
+    let started = Instant::now();
+    let mut adopted = bench.driver.adopt().await?;
+    let sandbox = adopted.pop().expect("the survivor");
+    assert!(adopted.is_empty());
+    tokio::time::timeout(Duration::from_secs(30), sandbox.link.connected()).await??;
+    println!("measured: adopted and connected in {:?}", started.elapsed());
+    let output = shell(&sandbox, "pgrep -c -x -f \"sleep $(cat ~/note)\"").await?;
+    assert_eq!(output.lines(), ["1"], "{output:?}");
+    Ok(sandbox)
+}
+
+async fn leave_one_dying(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    kill_agent(bench, &sandbox).await?;
+    let mut ended = sandbox.ended.clone();
+    tokio::time::timeout(Duration::from_secs(10), ended.wait_for(Option::is_some)).await??;
+    Ok(())
+}
+
+async fn find_nothing(bench: &Bench) -> anyhow::Result<()> {
+    assert!(bench.driver.adopt().await?.is_empty());
+    assert!(bench.folders().is_empty());
+    Ok(())
+}
