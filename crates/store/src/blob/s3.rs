@@ -25,7 +25,7 @@ use aws_sdk_s3::config::{
     ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider,
 };
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::Builder as HttpBuilder;
 use aws_smithy_http_client::tls;
@@ -41,6 +41,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 /// The slowest link that a large object may still pass.
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// What a store answers that does not know conditional writes.
+const NOT_IMPLEMENTED: &str = "NotImplemented";
 /// Tries of a download whose body breaks off; the client itself only repeats requests.
 const BODY_ATTEMPTS: u32 = 3;
 
@@ -57,6 +59,14 @@ pub struct S3Options {
     pub region: Option<String>,
     /// The bucket is in the path and not in the host name.
     pub path_style: bool,
+}
+
+/// Why a download failed.
+enum GetError {
+    /// There was no answer; the client has tried often enough.
+    Refused(BlobError),
+    /// The answer broke off.
+    Broken(BlobError),
 }
 
 /// A bucket.
@@ -159,7 +169,7 @@ impl S3Store {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let detail = DisplayErrorContext(&error).to_string();
+        let detail = explain(&error);
         let code = error.code().unwrap_or_default().to_owned();
         match &error {
             SdkError::TimeoutError(_) => {
@@ -174,7 +184,7 @@ impl S3Store {
                         detail: format!(
                             "there are no keys for it; set AWS_ACCESS_KEY_ID and \
                              AWS_SECRET_ACCESS_KEY or a profile ({})",
-                            DisplayErrorContext(&missing)
+                            causes(&missing)
                         ),
                     },
                 }
@@ -195,7 +205,7 @@ impl S3Store {
             ("NoSuchBucket", _) => {
                 BlobError::Missing { name: format!("bucket {}", self.options.bucket) }
             }
-            ("InvalidAccessKeyId", _) => {
+            ("InvalidAccessKeyId" | "XAdminUserNotFound", _) => {
                 BlobError::Denied { action, detail: with("it does not know the access key") }
             }
             ("SignatureDoesNotMatch", _) => {
@@ -226,14 +236,16 @@ impl S3Store {
         }
     }
 
-    async fn get_once(&self, key: &str) -> Result<Option<Bytes>, BlobError> {
+    async fn get_once(&self, key: &str) -> Result<Option<Bytes>, GetError> {
         let got =
             self.client.get_object().bucket(&self.options.bucket).key(self.full(key)).send().await;
         let output = match got {
             Ok(output) => output,
             // A missing bucket answers 404 as well and must not look like a missing object.
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
-            Err(error) => return Err(self.classify(format!("read {key}"), error).await),
+            Err(error) => {
+                return Err(GetError::Refused(self.classify(format!("read {key}"), error).await));
+            }
         };
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
         let within = timeouts(length.unwrap_or_default()).operation_attempt_timeout();
@@ -250,10 +262,10 @@ impl S3Store {
                 }
                 "the answer was cut short".to_owned()
             }
-            Ok(Err(error)) => DisplayErrorContext(&error).to_string(),
+            Ok(Err(error)) => causes(&error),
             Err(_) => "the answer took too long".to_owned(),
         };
-        Err(BlobError::Unavailable { action: format!("read {key}"), detail })
+        Err(GetError::Broken(BlobError::Unavailable { action: format!("read {key}"), detail }))
     }
 }
 
@@ -270,7 +282,7 @@ impl BlobStore for S3Store {
                 Some(held) if held == object => Ok(()),
                 _ => Err(BlobError::Conflict { key }),
             },
-            Err(BlobError::Unavailable { detail, .. }) if detail.contains("NotImplemented") => {
+            Err(BlobError::Unavailable { detail, .. }) if detail.contains(NOT_IMPLEMENTED) => {
                 tracing::info!("the blob store has no conditional writes");
                 self.unconditional.store(true, Ordering::Relaxed);
                 self.send(key, object, false).await
@@ -284,8 +296,9 @@ impl BlobStore for S3Store {
         let mut attempt = 1;
         loop {
             match self.get_once(key).await {
-                Err(error) if error.is_retryable() && attempt < BODY_ATTEMPTS => attempt += 1,
-                other => return other,
+                Ok(object) => return Ok(object),
+                Err(GetError::Broken(_)) if attempt < BODY_ATTEMPTS => attempt += 1,
+                Err(GetError::Broken(error) | GetError::Refused(error)) => return Err(error),
             }
         }
     }
@@ -303,7 +316,11 @@ impl BlobStore for S3Store {
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(page) => page,
-                Err(error) => return Err(self.classify(format!("list {prefix}"), error).await),
+                Err(error) => {
+                    return Err(self
+                        .classify(format!("list objects under \"{prefix}\""), error)
+                        .await);
+                }
             };
             for object in page.contents() {
                 // Folder markers that other tools leave are no objects of ours.
@@ -336,7 +353,11 @@ impl BlobStore for S3Store {
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(page) => page,
-                Err(error) => return Err(self.classify(format!("list {prefix}"), error).await),
+                Err(error) => {
+                    return Err(self
+                        .classify(format!("list objects under \"{prefix}\""), error)
+                        .await);
+                }
             };
             folders.extend(page.common_prefixes().iter().filter_map(|common| {
                 let folder = common.prefix()?.strip_prefix(&full)?.strip_suffix('/')?;
@@ -381,6 +402,33 @@ fn timeouts(bytes: u64) -> TimeoutConfig {
         .operation_attempt_timeout(attempt)
         .operation_timeout(attempt * 3)
         .build()
+}
+
+/// What the store said, or else why it could not be asked.
+fn explain<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match (error.code(), error.message(), status(error)) {
+        (Some(code), Some(message), _) => format!("{message} ({code})"),
+        (Some(code), None, _) => code.to_owned(),
+        (None, _, Some(status)) => format!("it answered {status}: {}", causes(error)),
+        (None, _, None) => causes(error),
+    }
+}
+
+/// An error and what caused it, each said once.
+fn causes(error: &dyn Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.iter().any(|earlier| earlier.contains(&text)) {
+            said.push(text);
+        }
+        cause = error.source();
+    }
+    said.join(": ")
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {

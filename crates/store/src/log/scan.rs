@@ -27,8 +27,19 @@ pub(super) struct Scanned {
     pub index: Index,
     /// Files that nobody needs.
     pub unneeded: Vec<PathBuf>,
+    /// Segments that a crash left without a seal and with nothing behind their last batch.
+    pub unsealed: Vec<Unsealed>,
     pub next_boot_order: u64,
     pub bytes: u64,
+}
+
+/// Where a seal belongs.
+pub(super) struct Unsealed {
+    pub path: PathBuf,
+    pub boot: BootId,
+    pub next: Lsn,
+    pub end: u64,
+    pub repls: Vec<(ReplId, Lsn, Lsn)>,
 }
 
 pub(super) fn scan(directory: &Path, node: NodeId) -> Result<Scanned, LogError> {
@@ -50,8 +61,15 @@ pub(super) fn scan(directory: &Path, node: NodeId) -> Result<Scanned, LogError> 
         })
         .collect();
     let mut index = Index::default();
+    let mut unsealed = Vec::new();
     for (scanned, successor) in segments.into_iter().zip(successors) {
+        let (next, end) = (scanned.next, scanned.blank_from);
         let (segment, damage) = scanned.judge(successor);
+        if let Some(end) = end.filter(|_| !segment.damaged) {
+            let spans = segment.repls.iter().map(|(repl, span)| (*repl, span.first, span.last));
+            let (path, boot, repls) = (segment.path.clone(), segment.boot, spans.collect());
+            unsealed.push(Unsealed { path, boot, next, end, repls });
+        }
         index.damage.extend(damage);
         index.segments.push(segment);
     }
@@ -62,7 +80,8 @@ pub(super) fn scan(directory: &Path, node: NodeId) -> Result<Scanned, LogError> 
     for (repl, positions) in covered {
         unneeded.extend(index.cover(repl, &positions));
     }
-    Ok(Scanned { index, unneeded, next_boot_order, bytes })
+    unsealed.retain(|segment| !unneeded.contains(&segment.path));
+    Ok(Scanned { index, unneeded, unsealed, next_boot_order, bytes })
 }
 
 /// A hole found while reading one segment.
@@ -88,6 +107,8 @@ struct ScannedSegment {
     cut: bool,
     /// Not even the header is readable.
     headless: bool,
+    /// From here on there is no seal and only zeros.
+    blank_from: Option<u64>,
 }
 
 impl ScannedSegment {
@@ -177,6 +198,7 @@ fn scan_segment(
         seal: None,
         cut: false,
         headless: header.is_none(),
+        blank_from: None,
     };
     if let Some(header) = header {
         scanned.cut = window.length < header.size;
@@ -205,7 +227,11 @@ impl ScannedSegment {
                         offset = at;
                         continue;
                     }
-                    None => return Ok(()),
+                    None => {
+                        let blank = self.torn.is_none() && is_blank(window, offset)?;
+                        self.blank_from = blank.then_some(offset);
+                        return Ok(());
+                    }
                 },
             };
             // This batch proves what came before it.
@@ -301,4 +327,21 @@ fn find_batch(
         at += STEP as u64;
     }
     Ok(None)
+}
+
+/// Whether only zeros follow.
+fn is_blank(window: &mut Window, offset: u64) -> io::Result<bool> {
+    const STEP: usize = 64 * 1024;
+    let mut at = offset;
+    while at < window.length {
+        at = match window.next_data(at)? {
+            Some(data) => data,
+            None => return Ok(true),
+        };
+        if window.get(at, STEP)?.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += STEP as u64;
+    }
+    Ok(true)
 }

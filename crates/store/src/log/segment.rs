@@ -94,6 +94,17 @@ impl SegmentFile {
     }
 }
 
+/// Ends a segment that a crash left open, as its writer would have: gives its preallocated rest
+/// back and makes its end known. Says the new length.
+pub(super) fn seal_after_crash(path: &Path, seal: &[u8], end: u64) -> io::Result<u64> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(seal, end)?;
+    fdatasync(&file)?;
+    let length = end + seal.len() as u64;
+    file.set_len(length)?;
+    Ok(length)
+}
+
 fn write_new(path: &Path, header: &SegmentHeader) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::format::{self, BATCH_HEADER, Entry, SEAL_ENTRY, SEGMENT_HEADER, SegmentHeader};
 use super::index::Segment;
 use super::queue::Shared;
-use super::scan::{self, Scanned};
-use super::segment::SegmentFile;
+use super::scan::{self, Scanned, Unsealed};
+use super::segment::{self, SegmentFile};
 use super::{LogError, LogOptions, LogState};
 
 /// Most bytes written before one fsync: a larger queue is cut, so that its first records need
@@ -36,7 +36,8 @@ pub(super) fn start(
     options: LogOptions,
 ) -> Result<Started, LogError> {
     make_directory(directory)?;
-    let Scanned { index, unneeded, next_boot_order, bytes } = scan::scan(directory, node)?;
+    let Scanned { index, unneeded, unsealed, next_boot_order, bytes } =
+        scan::scan(directory, node)?;
     let (state_sender, state) = watch::channel(LogState::Ready);
     let (durable_sender, durable) = watch::channel(Lsn(0));
     let shared = Arc::new(Shared::new(index, options.queue_bytes, state_sender));
@@ -57,6 +58,7 @@ pub(super) fn start(
         buffer: Vec::new(),
     };
     writer.delete(unneeded);
+    unsealed.into_iter().for_each(|left| writer.seal_left(left));
     // At once, so that a directory that can't be written is an error of the start.
     match writer.create(0, Lsn(1)) {
         Ok(()) => {}
@@ -293,6 +295,18 @@ impl Writer {
         });
         self.current = Some(Current { file, offset: SEGMENT_HEADER as u64 });
         Ok(())
+    }
+
+    /// Without it the segment stays readable, only larger and less exact about damage.
+    fn seal_left(&mut self, left: Unsealed) {
+        let seal = format::encode_seal(left.boot, left.next, left.repls.into_iter());
+        let held = std::fs::metadata(&left.path).map_or(0, |metadata| metadata.len());
+        match segment::seal_after_crash(&left.path, &seal, left.end) {
+            Ok(length) => self.bytes = self.bytes.saturating_sub(held) + length,
+            Err(error) => {
+                tracing::warn!(path = %left.path.display(), %error, "can't seal a log segment");
+            }
+        }
     }
 
     fn delete(&mut self, paths: Vec<PathBuf>) {
