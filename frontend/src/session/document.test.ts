@@ -220,6 +220,24 @@ describe("kept edits", () => {
     await vi.waitFor(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
   });
 
+  it("outlive both the tab and the machine that had only acknowledged them", async () => {
+    const before = new Page();
+    before.connect();
+    await before.synced();
+    before.type(0, "fsynced only");
+    await reaches("fsynced only");
+    peer.acknowledge(1);
+    await vi.waitFor(async () => {
+      const [copy] = await kept.load(`repl${repl}`, file);
+      expect(copy?.updates.length).toBe(1);
+    });
+    before.crash();
+    peer.die();
+    const after = await new Page().opened();
+    after.connect();
+    await reaches("fsynced only");
+  });
+
   it("of two tabs double nothing, whoever sends them", async () => {
     const first = new Page();
     first.connect();

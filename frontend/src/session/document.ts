@@ -280,15 +280,18 @@ export class DocumentSession implements Channel {
     if (!copy || !collected) return;
     const entry = this.outbox.add(collected.update, collected.edits, collected.since);
     const key = this.key(copy.generation);
-    this.options.kept.add(key, entry);
+    const { id, edits, at } = entry;
+    this.options.kept.add(key, { id, edits, at, update: copy.backup.complete(entry.update) });
     if (this.sending) this.sendUnsent();
     const merged = this.sending ? null : this.outbox.compact();
     if (merged) {
+      // The rows that go may hold what others wrote.
+      copy.backup.save();
       this.options.kept.add(key, merged.added);
       this.options.kept.remove(merged.removed);
     }
     copy.carets.flush();
-    copy.backup.plan(this.path, !this.online);
+    copy.backup.plan(this.path);
     this.durabilityChanged();
   }
 
@@ -403,7 +406,7 @@ export class DocumentSession implements Channel {
   }
 
   private backUp(): void {
-    if (!this.outbox.isEmpty) this.copy?.backup.save(this.path);
+    if (!this.outbox.isEmpty) this.copy?.backup.save();
   }
 
   private key(generation: number) {

@@ -86,12 +86,13 @@ export class Outbox {
     const first = unsent[0];
     if (!first || unsent.length <= MERGE_ABOVE) return null;
     this.entries = this.entries.filter((entry) => !mergeable(entry));
-    const added = this.add(
+    const { id, update, edits, at } = this.add(
       Y.mergeUpdates(unsent.map((entry) => entry.update)),
       unsent.reduce((sum, entry) => sum + entry.edits, 0),
       first.at,
     );
-    return { removed: unsent.map((entry) => entry.id), added };
+    const removed = unsent.map((entry) => entry.id);
+    return { removed, added: { id, update, edits, at } };
   }
 
   /** For each Yjs client the first clock that the entries need; see {@link DocumentSession}. */

@@ -3,7 +3,7 @@
  * acknowledgements when the test says so, and refusals on demand.
  */
 import * as Y from "yjs";
-import { decode, encode, type AckLevel, type Message } from "@/wire/codec";
+import { type AckLevel, decode, encode, type Message, Refusal } from "@/wire/codec";
 import type { Channel } from "./channel";
 
 interface Connection {
@@ -11,6 +11,7 @@ interface Connection {
   identified: boolean;
   received: number;
   acked: Record<AckLevel, number>;
+  askedAfterGap: boolean;
 }
 
 export class MemoryPeer {
@@ -24,8 +25,11 @@ export class MemoryPeer {
   refuseOnly: number | null = null;
   /** Set to answer IDENTITY with CLOSED. */
   closedCode: number | null = null;
+  /** How often an update built on something unknown. */
+  gaps = 0;
   /** Everything received, in order, over all connections. */
   readonly log: Message[] = [];
+  private stored: Uint8Array | null = null;
   private readonly connections = new Set<Connection>();
   private readonly carets = new Map<Connection, Message>();
 
@@ -39,7 +43,13 @@ export class MemoryPeer {
 
   /** Connects a channel; returns its `send` and a way to cut it. */
   connect(channel: Channel): Connection {
-    const connection = { channel, identified: false, received: 0, acked: { 1: 0, 2: 0 } };
+    const connection = {
+      channel,
+      identified: false,
+      received: 0,
+      acked: { 1: 0, 2: 0 },
+      askedAfterGap: false,
+    };
     this.connections.add(connection);
     channel.connected();
     return connection;
@@ -69,6 +79,20 @@ export class MemoryPeer {
       connection.acked[level] = connection.received;
       this.reply(connection, { type: "ack", seq: connection.received, level });
     }
+  }
+
+  /** Writes everything to the blob store, and says so. */
+  store(): void {
+    this.stored = Y.encodeStateAsUpdate(this.doc);
+    this.acknowledge(1);
+    this.acknowledge(2);
+  }
+
+  /** The machine is gone: all connections break, and only what was stored is left. */
+  die(): void {
+    for (const connection of [...this.connections]) this.cut(connection);
+    this.doc = new Y.Doc();
+    if (this.stored) Y.applyUpdate(this.doc, this.stored);
   }
 
   /** An edit by somebody else. */
@@ -131,19 +155,38 @@ export class MemoryPeer {
     if (this.refuse !== null) {
       const code = this.refuse;
       this.refuse = null;
-      connection.identified = false;
-      this.reply(connection, { type: "nack", seq, code });
-      this.reply(connection, { type: "reset", reason: code });
-      return;
+      return this.reject(connection, seq, code);
     }
     if (this.refuseOnly !== null) {
       this.reply(connection, { type: "nack", seq, code: this.refuseOnly });
       this.refuseOnly = null;
       return;
     }
+    if (this.hasGap(update)) {
+      // As the server does: ask for everything once, then refuse.
+      this.gaps += 1;
+      if (connection.askedAfterGap) return this.reject(connection, seq, Refusal.gap);
+      connection.askedAfterGap = true;
+      const stateVector = Y.encodeStateVector(this.doc);
+      this.reply(connection, { type: "step1", stateVector });
+      return;
+    }
+    connection.askedAfterGap = false;
     Y.applyUpdate(this.doc, update);
-    if (this.doc.store.pendingStructs !== null) throw new Error("update with a gap");
     this.broadcast(update, connection);
+  }
+
+  private reject(connection: Connection, seq: number, code: number): void {
+    connection.identified = false;
+    this.reply(connection, { type: "nack", seq, code });
+    this.reply(connection, { type: "reset", reason: code });
+  }
+
+  private hasGap(update: Uint8Array): boolean {
+    const scratch = new Y.Doc();
+    Y.applyUpdate(scratch, Y.encodeStateAsUpdate(this.doc));
+    Y.applyUpdate(scratch, update);
+    return scratch.store.pendingStructs !== null || scratch.store.pendingDs !== null;
   }
 
   private broadcast(update: Uint8Array, except: Connection | null): void {

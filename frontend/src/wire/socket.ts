@@ -145,7 +145,7 @@ export class ReconnectingSocket {
   }
 
   private wait(reason: string): void {
-    const delay = backoffMs(this.attempt);
+    const delay = Math.round(backoffMs(this.attempt));
     this.attempt += 1;
     this.change({
       state: "waiting",
