@@ -34,6 +34,7 @@ export default defineConfig({
   },
   test: {
     environment: "node",
+    testTimeout: 30_000,
     include: ["src/**/*.test.{ts,tsx}"],
     setupFiles: [],
   },

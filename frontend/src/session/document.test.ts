@@ -6,6 +6,7 @@ import { Refusal } from "@/wire/codec";
 import { DocumentSession } from "./document";
 import { BrowserKeptStore } from "./kept";
 import type { RescuedText } from "./model";
+import { until } from "./until.testing";
 import { MemoryPeer } from "./peer.testing";
 
 const me: Me = {
@@ -83,18 +84,18 @@ class Page {
   }
 
   async opened(): Promise<this> {
-    await vi.waitFor(() => expect(this.session.state.getSnapshot().state).toBe("open"));
+    await until(() => expect(this.session.state.getSnapshot().state).toBe("open"));
     return this;
   }
 
   async synced(): Promise<this> {
-    await vi.waitFor(() => expect(this.shown.synced).toBe(true));
+    await until(() => expect(this.shown.synced).toBe(true));
     return this;
   }
 }
 
 async function reaches(text: string): Promise<void> {
-  await vi.waitFor(() => expect(peer.text).toBe(text));
+  await until(() => expect(peer.text).toBe(text));
 }
 
 beforeEach(() => {
@@ -200,7 +201,7 @@ describe("kept edits", () => {
     await before.synced();
     before.cut();
     before.type(5, "typed offline");
-    await vi.waitFor(async () => {
+    await until(async () => {
       const [copy] = await kept.load(`repl${repl}`, file);
       expect(copy?.updates.length).toBe(1);
       expect(copy?.state).not.toBeNull();
@@ -217,7 +218,7 @@ describe("kept edits", () => {
     expect(after.text).toBe("> base typed offline");
     peer.acknowledge(1);
     peer.acknowledge(2);
-    await vi.waitFor(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
   });
 
   it("outlive both the tab and the machine that had only acknowledged them", async () => {
@@ -227,7 +228,7 @@ describe("kept edits", () => {
     before.type(0, "fsynced only");
     await reaches("fsynced only");
     peer.acknowledge(1);
-    await vi.waitFor(async () => {
+    await until(async () => {
       const [copy] = await kept.load(`repl${repl}`, file);
       expect(copy?.updates.length).toBe(1);
     });
@@ -244,7 +245,7 @@ describe("kept edits", () => {
     await first.synced();
     first.cut();
     first.type(0, "A");
-    await vi.waitFor(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
+    await until(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
     const second = await new Page().opened();
     expect(second.text).toBe("A");
     expect(second.shown.replica.doc.clientID).not.toBe(first.shown.replica.doc.clientID);
@@ -254,7 +255,7 @@ describe("kept edits", () => {
     await reaches("AB");
     expect(first.text).toBe("AB");
     peer.acknowledge(2);
-    await vi.waitFor(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
   });
 
   it("stay few during a long time offline", async () => {
@@ -267,7 +268,7 @@ describe("kept edits", () => {
       page.session.flush();
     }
     expect(page.session.unsaved()?.edits).toBe(450);
-    await vi.waitFor(async () => {
+    await until(async () => {
       const [copy] = await kept.load(`repl${repl}`, file);
       expect(copy?.updates.length).toBeLessThan(202);
       expect(copy?.updates.reduce((sum, update) => sum + update.edits, 0)).toBe(450);
@@ -286,7 +287,7 @@ describe("refusals", () => {
     const client = page.shown.replica.doc.clientID;
     peer.refuse = Refusal.malformed;
     page.type(4, " and lost");
-    await vi.waitFor(() => expect(page.rescued).toHaveLength(1));
+    await until(() => expect(page.rescued).toHaveLength(1));
     await page.synced();
     expect(page.text).toBe("good");
     expect(page.shown.replica.doc.clientID).not.toBe(client);
@@ -306,10 +307,10 @@ describe("refusals", () => {
     await page.synced();
     peer.refuseOnly = Refusal.unavailable;
     page.type(0, "patient");
-    await vi.waitFor(() => expect(peer.refuseOnly).toBeNull());
+    await until(() => expect(peer.refuseOnly).toBeNull());
     expect(peer.text).toBe("");
     expect(page.session.durability()).toBe("unsaved");
-    await vi.waitFor(() => expect(peer.text).toBe("patient"), 5000);
+    await until(() => expect(peer.text).toBe("patient"));
     expect(page.rescued).toEqual([]);
   });
 
@@ -321,7 +322,7 @@ describe("refusals", () => {
     page.type(0, "offline words");
     peer.restart("another version");
     page.connect();
-    await vi.waitFor(() => expect(page.rescued).toHaveLength(1));
+    await until(() => expect(page.rescued).toHaveLength(1));
     await page.synced();
     expect(page.text).toBe("another version");
     expect(page.rescued[0]).toMatchObject({ text: "offline words", reason: "replaced" });
@@ -342,7 +343,7 @@ describe("refusals", () => {
     page.type(0, "late");
     peer.closedCode = Refusal.notFound;
     page.connect();
-    await vi.waitFor(() =>
+    await until(() =>
       expect(page.session.state.getSnapshot()).toMatchObject({
         state: "unavailable",
         reason: "not-found",
@@ -370,9 +371,7 @@ describe("carets", () => {
     await a.synced();
     await b.synced();
     const seen = () => b.shown.replica.awareness.getStates().get(a.shown.replica.doc.clientID);
-    await vi.waitFor(() =>
-      expect(seen()).toMatchObject({ user: { name: "Ada", color: "#aa0000" } }),
-    );
+    await until(() => expect(seen()).toMatchObject({ user: { name: "Ada", color: "#aa0000" } }));
     b.cut();
     expect(seen()).toBeUndefined();
   });

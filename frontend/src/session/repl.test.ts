@@ -6,6 +6,7 @@ import type { LiveState, Me, TreeEntry } from "@/gen/api";
 import { decode, encode, type Message } from "@/wire/codec";
 import { FakeWebSocket } from "@/wire/websocket.testing";
 import { ROOT_FOLDER } from "./contract";
+import { until } from "./until.testing";
 import { ReplSession } from "./repl";
 
 const me: Me = {
@@ -155,13 +156,13 @@ describe("a repl's page", () => {
   it("sums up durability and waits for acknowledgements", async () => {
     room.serve(FakeWebSocket.last);
     const document = session.openDocument(file, "main.py");
-    await vi.waitFor(() => expect(document.getSnapshot().state).toBe("open"));
+    await until(() => expect(document.getSnapshot().state).toBe("open"));
     const snapshot = document.getSnapshot();
     if (snapshot.state !== "open") throw new Error();
     await expect(session.acknowledged(1000)).resolves.toBeUndefined();
     snapshot.replica.text.insert(0, "x");
     const acknowledged = session.acknowledged(5000);
-    await vi.waitFor(() =>
+    await until(() =>
       expect(session.getSnapshot().durability).toMatchObject({
         state: "unsaved",
         edits: 1,
@@ -170,9 +171,9 @@ describe("a repl's page", () => {
     );
     room.send(`#${file}`, { type: "ack", seq: 1, level: 1 });
     await expect(acknowledged).resolves.toBeUndefined();
-    await vi.waitFor(() => expect(session.getSnapshot().durability).toEqual({ state: "on-disk" }));
+    await until(() => expect(session.getSnapshot().durability).toEqual({ state: "on-disk" }));
     room.send(`#${file}`, { type: "ack", seq: 1, level: 2 });
-    await vi.waitFor(() => expect(session.getSnapshot().durability).toEqual({ state: "stored" }));
+    await until(() => expect(session.getSnapshot().durability).toEqual({ state: "stored" }));
     snapshot.replica.text.insert(0, "y");
     await expect(session.acknowledged(50)).rejects.toThrow("not confirmed");
   });
@@ -180,20 +181,20 @@ describe("a repl's page", () => {
   it("sends edits that an earlier page left, without anything being opened", async () => {
     room.serve(FakeWebSocket.last);
     const document = session.openDocument(file, "main.py");
-    await vi.waitFor(() => expect(document.getSnapshot().state).toBe("open"));
+    await until(() => expect(document.getSnapshot().state).toBe("open"));
     FakeWebSocket.last.end();
     const snapshot = document.getSnapshot();
     if (snapshot.state !== "open") throw new Error();
     snapshot.replica.text.insert(0, "left behind");
-    await vi.waitFor(() => expect(session.getSnapshot().durability.state).toBe("unsaved"));
+    await until(() => expect(session.getSnapshot().durability.state).toBe("unsaved"));
     session.close();
 
     session = new ReplSession({ repl: `repl${repl}`, me, role: "editor" });
     room.serve(FakeWebSocket.last);
-    await vi.waitFor(() =>
+    await until(() =>
       expect(room.doc(`#${file}`).getText("content").toString()).toBe("left behind"),
     );
-    await vi.waitFor(() => expect(session.getSnapshot().durability.state).toBe("unsaved"));
+    await until(() => expect(session.getSnapshot().durability.state).toBe("unsaved"));
   });
 
   it("drops a connection that sends nonsense, and answers pings", () => {

@@ -170,7 +170,7 @@ describe("a swarm", () => {
   });
 
   const seeds = Array.from(
-    { length: Number(process.env.SWARM_SEEDS ?? 40) },
+    { length: Number(process.env.SWARM_SEEDS ?? 25) },
     (_, index) => index + 1,
   );
   it.each(seeds)("converges and loses nothing (seed %i)", (seed) => run(seed, 200));
