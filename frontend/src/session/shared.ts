@@ -1,7 +1,7 @@
 /**
  * A document that only the server writes (`#live`, `#dir/…`): one Y.Map of plain values, read
- * through the same handshake as texts. Rebuilt by the server as a new generation whenever the
- * room opens, so the copy is never worth keeping across an identity change.
+ * through the same handshake as texts. Every connection starts with an empty copy; what was
+ * last shown stays readable until the new one is complete.
  */
 import * as Y from "yjs";
 import type { Message } from "@/wire/codec";
@@ -28,7 +28,6 @@ export class SharedMap implements Channel {
   private generation = 0;
   private online = false;
   private synced = false;
-  /** After a new identity the old values stay readable until the new ones are complete. */
   private values = new Map<string, unknown>();
 
   constructor(options: SharedMapOptions) {
@@ -47,6 +46,8 @@ export class SharedMap implements Channel {
 
   connected(): void {
     this.online = true;
+    // Small, and the server may have rebuilt it: nothing of the old copy is worth asking for.
+    this.replaceCopy();
     this.identify();
   }
 
