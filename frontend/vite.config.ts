@@ -37,5 +37,6 @@ export default defineConfig({
     testTimeout: 30_000,
     include: ["src/**/*.test.{ts,tsx}"],
     setupFiles: [],
+    css: { include: [/theme\.css/] },
   },
 });

@@ -1,8 +1,5 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-
-const css = readFileSync(resolve(import.meta.dirname, "theme.css"), "utf8");
+import css from "./theme.css?raw";
 
 function tokens(selector: string): Map<string, string> {
   const start = css.indexOf(selector);

@@ -1,0 +1,66 @@
+import { useMemo } from "react";
+import { EMPTY_GROUP, type Tab } from "@/features/tabs/model";
+import { TabBar } from "@/features/tabs/TabBar";
+import { useTabs, useWorkspace } from "@/features/workspace/useWorkspace";
+import { classes } from "@/ui/classes";
+import { BlobFile } from "./BlobFile";
+import { Breadcrumbs } from "./Breadcrumbs";
+import { NoFile } from "./NoFile";
+import { TextFile } from "./TextFile";
+import styles from "./Editing.module.css";
+
+/** Files behind the one in front that stay alive, with their place and undo. */
+const KEPT = 6;
+
+/** One side of the editor area: tabs, path, the file in front. */
+export function EditorGroup({ group: at }: { group: number }) {
+  const ws = useWorkspace();
+  const group = useTabs(({ groups }) => groups[at] ?? EMPTY_GROUP);
+  const focused = useTabs((tabs) => tabs.focused === at);
+  const alive = useMemo(() => {
+    const kept = group.recent.slice(0, KEPT);
+    return group.tabs.filter(({ file }) => file === group.active || kept.includes(file));
+  }, [group]);
+  const active = group.tabs.find(({ file }) => file === group.active);
+  return (
+    <div
+      className={styles.group}
+      onFocusCapture={() => {
+        if (!focused) ws.tabs.setState({ focused: at });
+      }}
+    >
+      <TabBar group={at} />
+      {active === undefined ? <NoFile /> : <Breadcrumbs path={active.path} />}
+      <div className={classes(styles.stack, active === undefined && styles.noStack)}>
+        {alive.map((tab) => (
+          <Layer
+            key={tab.file}
+            tab={tab}
+            group={at}
+            active={tab.file === group.active}
+            focused={focused && tab.file === group.active}
+          />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+interface LayerProps {
+  tab: Tab;
+  group: number;
+  active: boolean;
+  focused: boolean;
+}
+
+function Layer({ tab, group, active, focused }: LayerProps) {
+  return (
+    <div className={styles.layer} data-active={active || undefined} inert={!active}>
+      {tab.kind === "text" ? (
+        <TextFile tab={tab} group={group} focused={focused} />
+      ) : (
+        active && <BlobFile tab={tab} />
+      )}
+    </div>
+  );
+}

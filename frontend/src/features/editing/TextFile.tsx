@@ -1,0 +1,81 @@
+import { useEffect, useState, useSyncExternalStore } from "react";
+import type { OpenDocument } from "@/session/contract";
+import type { Tab } from "@/features/tabs/model";
+import { useWorkspace } from "@/features/workspace/useWorkspace";
+import { t } from "@/strings/en";
+import { Message } from "@/ui/Message";
+import { Spinner } from "@/ui/Spinner";
+import { BlobFile } from "./BlobFile";
+import { CodePane } from "./CodePane";
+import { Unavailable } from "./Unavailable";
+import styles from "./Editing.module.css";
+
+interface FileProps {
+  tab: Tab;
+  group: number;
+  /** In front of the focused side. */
+  focused: boolean;
+}
+
+/** A text file: its document is held as long as its tab is alive. */
+export function TextFile(props: FileProps) {
+  const ws = useWorkspace();
+  const { file, path } = props.tab;
+  const [document, setDocument] = useState<OpenDocument | null>(null);
+  useEffect(() => {
+    const opened = ws.page.openDocument(file, path);
+    setDocument(opened);
+    return () => opened.release();
+    // The path is only the first guess; renames are told below.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [ws, file]);
+  useEffect(() => document?.moved(path), [document, path]);
+  return document === null ? <Opening /> : <Shown {...props} document={document} />;
+}
+
+function Shown({ tab, group, focused, document }: FileProps & { document: OpenDocument }) {
+  const { state, reason } = useSyncExternalStore(document.subscribe, () =>
+    summary(document.getSnapshot()),
+  );
+  switch (state) {
+    case "opening":
+      return <Opening />;
+    case "open":
+      return <CodePane document={document} focused={focused} />;
+    case "unavailable":
+      if (reason === "not-text" || reason === "too-large") return <BlobFile tab={tab} />;
+      return <Unavailable tab={tab} group={group} reason={reason} />;
+  }
+}
+
+type Reason = "not-found" | "not-text" | "too-large" | "storage" | "refused";
+type Summary =
+  { state: "opening" | "open"; reason: null } | { state: "unavailable"; reason: Reason };
+
+const summaries = new Map<string, Summary>();
+
+/** The part of a document's state that decides which view is drawn; the same object each time. */
+function summary(snapshot: ReturnType<OpenDocument["getSnapshot"]>): Summary {
+  const key = snapshot.state === "unavailable" ? snapshot.reason : snapshot.state;
+  const known = summaries.get(key);
+  if (known !== undefined) return known;
+  const made: Summary =
+    snapshot.state === "unavailable"
+      ? { state: "unavailable", reason: snapshot.reason }
+      : { state: snapshot.state, reason: null };
+  summaries.set(key, made);
+  return made;
+}
+
+function Opening() {
+  return (
+    <Message
+      title={t.editor.opening}
+      icon={
+        <span className={styles.late}>
+          <Spinner size={18} />
+        </span>
+      }
+    />
+  );
+}

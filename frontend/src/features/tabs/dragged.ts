@@ -1,0 +1,2 @@
+/** What a dragged tab carries: `{group, file}` as JSON. */
+export const TAB_TYPE = "application/x-tandem-tab";
