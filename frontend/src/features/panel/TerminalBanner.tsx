@@ -1,0 +1,30 @@
+import { useSyncExternalStore } from "react";
+import type { TerminalOnScreen } from "@/session/contract";
+import { useEditBlock, useRepl } from "@/features/workspace/useWorkspace";
+import { t } from "@/strings/en";
+import { Button } from "@/ui/Button";
+import styles from "./Panel.module.css";
+
+/** One line above a terminal when something about it is worth saying. */
+export function TerminalBanner({ terminal }: { terminal: TerminalOnScreen }) {
+  const state = useSyncExternalStore(terminal.subscribe, terminal.getSnapshot);
+  const people = useRepl(({ live }) => live?.people);
+  const blocked = useEditBlock();
+  const { connection, driver, driving } = state;
+  if (connection.state === "refused") return <p className={styles.banner}>{t.terminal.refused}</p>;
+  if (connection.state === "waiting") return <p className={styles.banner}>{t.terminal.waiting}</p>;
+  const other =
+    driving || state.exit !== null ? undefined : people?.find((one) => one.member === driver);
+  if (other === undefined) return null;
+  return (
+    <p className={styles.banner}>
+      <span className={styles.driverDot} style={{ background: other.colour }} />
+      {t.terminal.drives(other.name)}
+      {blocked === undefined && (
+        <Button size="small" variant="ghost" onClick={() => terminal.drive()}>
+          {t.terminal.drive}
+        </Button>
+      )}
+    </p>
+  );
+}

@@ -1,0 +1,66 @@
+import { useRef, useState } from "react";
+import { t } from "@/strings/en";
+import { afterLoad, FRESH_HISTORY, previewAddress } from "./address";
+import { PreviewBar } from "./PreviewBar";
+import { DEVICE_WIDTHS, type Device } from "./devices";
+import { useBoxWidth } from "./useBoxWidth";
+import styles from "./Preview.module.css";
+
+/** The program's page in a frame of its own origin, with a bar above. */
+export function PreviewFrame({ port, url }: { port: number; url: string }) {
+  const frame = useRef<HTMLIFrameElement>(null);
+  const [path, setPath] = useState("/");
+  const [history, setHistory] = useState(FRESH_HISTORY);
+  const [device, setDevice] = useState<Device>("full");
+  const [stage, paneWidth] = useBoxWidth();
+  const address = previewAddress(url, path);
+  const width = DEVICE_WIDTHS[device];
+  const scale = width === null || paneWidth === 0 ? 1 : Math.min(1, paneWidth / width);
+
+  const load = (next: string, expected: "push" | "reload") => {
+    setHistory((now) => ({ ...now, expected }));
+    if (frame.current !== null) frame.current.src = previewAddress(url, next);
+  };
+  // The frame's entries are at the end of this window's history, so stepping there moves it.
+  const step = (direction: "back" | "forward") => {
+    setHistory((now) => ({ ...now, expected: direction }));
+    if (direction === "back") window.history.back();
+    else window.history.forward();
+  };
+  return (
+    <div className={styles.preview}>
+      <PreviewBar
+        port={port}
+        path={path}
+        address={address}
+        device={device}
+        canGoBack={history.at > 0}
+        canGoForward={history.at < history.length - 1}
+        onBack={() => step("back")}
+        onForward={() => step("forward")}
+        onReload={() => load(path, "reload")}
+        onPath={(next) => {
+          setPath(next);
+          load(next, next === path ? "reload" : "push");
+        }}
+        onDevice={setDevice}
+      />
+      <div ref={stage} className={styles.stage} data-device={width === null ? undefined : device}>
+        <iframe
+          ref={frame}
+          className={styles.frame}
+          title={t.preview.frame}
+          src={address}
+          style={
+            width === null
+              ? undefined
+              : { width, height: `${100 / scale}%`, transform: `scale(${scale})` }
+          }
+          sandbox="allow-scripts allow-same-origin allow-forms allow-modals allow-popups allow-downloads allow-pointer-lock"
+          allow="clipboard-read; clipboard-write; fullscreen; gamepad"
+          onLoad={() => setHistory(afterLoad)}
+        />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+import type { Exit, RunInfo } from "@/gen/api";
+import { duration } from "@/features/format/time";
+import { t } from "@/strings/en";
+
+export type Outcome = "running" | "good" | "bad" | "stopped";
+
+const SIGINT = 2;
+const SIGKILL = 9;
+const SIGTERM = 15;
+
+/** How a run stands, for colours and icons. */
+export function outcomeOf(exit: Exit | null): Outcome {
+  if (exit === null) return "running";
+  if (exit.code === 0) return "good";
+  if (exit.signal !== null && [SIGINT, SIGKILL, SIGTERM].includes(exit.signal)) return "stopped";
+  return "bad";
+}
+
+/** How a run ended, in words. */
+export function outcomeText({ exit }: Pick<RunInfo, "exit">): string {
+  if (exit === null) return t.run.running;
+  const time = duration(exit.duration_ms);
+  if (exit.code === 0) return t.run.finished(time);
+  if (exit.code !== null) return t.run.exitCode(exit.code, time);
+  if (outcomeOf(exit) === "stopped") return t.run.stopped(time);
+  return t.run.killed(exit.signal ?? 0, time);
+}
+
+/** The shortest word for how a terminal ended. */
+export function exitMark(exit: Exit): string {
+  if (exit.code !== null) return t.terminal.exit(exit.code);
+  return t.terminal.signal(exit.signal ?? 0);
+}
