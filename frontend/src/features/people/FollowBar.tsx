@@ -1,0 +1,32 @@
+import { useEffect } from "react";
+import { openEntry } from "@/features/files/actions";
+import { useRepl, useWorkspace } from "@/features/workspace/useWorkspace";
+import { t } from "@/strings/en";
+import { Button } from "@/ui/Button";
+import styles from "./People.module.css";
+
+/** Says who is followed, and goes where they go. */
+export function FollowBar() {
+  const ws = useWorkspace();
+  const following = useRepl((snapshot) => snapshot.following);
+  const person = useRepl(({ presence }) => presence.find(({ member }) => member === following));
+  const file = useRepl(
+    ({ presence }) =>
+      presence.find((one) => one.member === following && one.file !== null)?.file ?? null,
+  );
+  useEffect(() => {
+    if (file === null) return;
+    const path = ws.tree.getSnapshot().paths.get(file);
+    const entry = path === undefined ? null : ws.tree.find(path);
+    if (entry !== null && path !== undefined) openEntry(ws, entry, path, true);
+  }, [ws, file]);
+  if (person === undefined) return null;
+  return (
+    <div className={styles.follow} style={{ borderColor: person.colour }} role="status">
+      {t.people.following(person.name)}
+      <Button size="small" variant="ghost" onClick={() => ws.page.follow(null)}>
+        {t.people.stop}
+      </Button>
+    </div>
+  );
+}
