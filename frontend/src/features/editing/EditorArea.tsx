@@ -1,8 +1,8 @@
-import { useRef } from "react";
 import { useLayout } from "@/features/layout/layout";
 import { useTabs } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Divider } from "@/ui/Divider";
+import { useBoxWidth } from "@/ui/useBoxWidth";
 import { EditorGroup } from "./EditorGroup";
 import styles from "./Editing.module.css";
 
@@ -11,8 +11,7 @@ export function EditorArea() {
   const split = useTabs(({ groups }) => groups.length > 1);
   const splitAt = useLayout((layout) => layout.splitAt);
   const change = useLayout((layout) => layout.change);
-  const box = useRef<HTMLElement>(null);
-  const width = box.current?.clientWidth ?? 800;
+  const [box, width] = useBoxWidth();
   return (
     <main ref={box} className={styles.area}>
       <div

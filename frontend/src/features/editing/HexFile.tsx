@@ -26,8 +26,8 @@ interface HexFileProps {
 export function HexFile({ path, onImage }: HexFileProps) {
   const ws = useWorkspace();
   const [start, setStart] = useState(0);
-  const tree = useTreeSnapshot();
-  const size = useMemo(() => ws.tree.find(path)?.size ?? null, [ws, path, tree]);
+  useTreeSnapshot();
+  const size = ws.tree.find(path)?.size ?? 0;
   const query = useQuery({
     queryKey: ["part", ws.repl, path, start],
     queryFn: async ({ signal }) => {
@@ -44,7 +44,7 @@ export function HexFile({ path, onImage }: HexFileProps) {
   if (query.data === undefined) return <Message icon={<Spinner size={18} />} title={t.loading} />;
   const text = looksLikeText(query.data);
   const end = start + query.data.length;
-  const all = Math.max(size ?? 0, end);
+  const all = Math.max(size, end);
   const summary = (text ? t.editor.readOnlyLarge : t.editor.binary)(bytes(all));
   return (
     <div className={styles.blob}>

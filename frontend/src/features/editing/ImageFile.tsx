@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { ImageOff } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { readFile } from "@/api/client";
 import { bytes } from "@/features/format/bytes";
 import { useWorkspace } from "@/features/workspace/useWorkspace";
@@ -9,6 +9,7 @@ import { Button } from "@/ui/Button";
 import { Message } from "@/ui/Message";
 import { Segmented } from "@/ui/Segmented";
 import { Spinner } from "@/ui/Spinner";
+import { useHeld } from "@/ui/useHeld";
 import { LoadFailed } from "./LoadFailed";
 import { imageType } from "./imageType";
 import styles from "./Editing.module.css";
@@ -23,7 +24,7 @@ export function ImageFile({ path, onHex }: { path: string; onHex: () => void }) 
   });
   if (query.isError) return <LoadFailed error={query.error} retry={() => void query.refetch()} />;
   if (query.data === undefined) return <Message icon={<Spinner size={18} />} title={t.loading} />;
-  return <Picture blob={query.data} path={path} onHex={onHex} />;
+  return <Picture key={query.dataUpdatedAt} blob={query.data} path={path} onHex={onHex} />;
 }
 
 interface PictureProps {
@@ -33,16 +34,16 @@ interface PictureProps {
 }
 
 function Picture({ blob, path, onHex }: PictureProps) {
-  const [address, setAddress] = useState<string | null>(null);
   const [size, setSize] = useState<{ width: number; height: number } | null>(null);
   const [broken, setBroken] = useState(false);
   const [fit, setFit] = useState<"fit" | "actual">("fit");
-  useEffect(() => {
-    const made = URL.createObjectURL(new Blob([blob], { type: imageType(path) }));
-    setAddress(made);
-    setBroken(false);
-    return () => URL.revokeObjectURL(made);
-  }, [blob, path]);
+  const address = useHeld(
+    {
+      make: () => URL.createObjectURL(new Blob([blob], { type: imageType(path) })),
+      release: (made) => URL.revokeObjectURL(made),
+    },
+    path,
+  );
   return (
     <div className={styles.blob}>
       <div className={styles.blobBar}>

@@ -1,10 +1,11 @@
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 import type { OpenDocument } from "@/session/contract";
 import type { Tab } from "@/features/tabs/model";
 import { useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Message } from "@/ui/Message";
 import { Spinner } from "@/ui/Spinner";
+import { useHeld } from "@/ui/useHeld";
 import { BlobFile } from "./BlobFile";
 import { CodePane } from "./CodePane";
 import { Unavailable } from "./Unavailable";
@@ -21,14 +22,13 @@ interface FileProps {
 export function TextFile(props: FileProps) {
   const ws = useWorkspace();
   const { file, path } = props.tab;
-  const [document, setDocument] = useState<OpenDocument | null>(null);
-  useEffect(() => {
-    const opened = ws.page.openDocument(file, path);
-    setDocument(opened);
-    return () => opened.release();
-    // The path is only the first guess; renames are told below.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [ws, file]);
+  const document = useHeld(
+    {
+      make: () => ws.page.openDocument(file, path),
+      release: (opened) => opened.release(),
+    },
+    file,
+  );
   useEffect(() => document?.moved(path), [document, path]);
   return document === null ? <Opening /> : <Shown {...props} document={document} />;
 }

@@ -1,5 +1,6 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import type { ReplInfo } from "@/gen/api";
+import { useNow } from "@/features/format/useNow";
 import { RenameDialog } from "./RenameDialog";
 import { ReplCard } from "./ReplCard";
 import { useDeleteRepl, useForkRepl } from "./repls";
@@ -14,7 +15,7 @@ interface ReplGridProps {
 
 /** A titled grid of repls with their actions. */
 export function ReplGrid({ title, repls, canCreate, onOpen }: ReplGridProps) {
-  const now = useNow(30_000);
+  const now = useNow(30_000, true);
   const [renaming, setRenaming] = useState<ReplInfo | null>(null);
   const fork = useForkRepl(onOpen);
   const remove = useDeleteRepl();
@@ -41,13 +42,4 @@ export function ReplGrid({ title, repls, canCreate, onOpen }: ReplGridProps) {
       )}
     </section>
   );
-}
-
-function useNow(everyMs: number): number {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), everyMs);
-    return () => clearInterval(timer);
-  }, [everyMs]);
-  return now;
 }

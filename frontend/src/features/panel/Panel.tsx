@@ -1,5 +1,5 @@
 import { Plus, SquareTerminal, X } from "lucide-react";
-import { useEffect, useMemo, useRef } from "react";
+import { useMemo } from "react";
 import type { TerminalInfo } from "@/gen/api";
 import { useLayout } from "@/features/layout/layout";
 import { newShell } from "@/features/run/actions";
@@ -25,11 +25,7 @@ export function Panel({ compact }: { compact: boolean }) {
   const change = useLayout((layout) => layout.change);
   const shells = useMemo(() => terminals.filter(({ kind }) => kind === "shell"), [terminals]);
   const shown = shells.find(({ id }) => id === chosen) ?? (consoleHere ? undefined : shells[0]);
-  const wanted = useRef(false);
-  useEffect(() => {
-    // What appears at the first drawing leaves the focus where it is.
-    wanted.current = true;
-  }, []);
+  const wanted = useSurface((surface) => surface.terminalWanted);
 
   return (
     <section className={styles.panel} aria-label={t.terminal.tabs}>
@@ -57,9 +53,9 @@ export function Panel({ compact }: { compact: boolean }) {
       </header>
       <div className={styles.body} role="tabpanel">
         {shown !== undefined ? (
-          <TerminalBox key={shown.id} terminal={shown.id} focus={wanted.current} />
+          <TerminalBox key={shown.id} terminal={shown.id} focus={wanted} />
         ) : consoleHere ? (
-          <Console focus={wanted.current} />
+          <Console focus={wanted} />
         ) : (
           <Message
             icon={<SquareTerminal size={26} strokeWidth={1.5} />}

@@ -20,7 +20,8 @@ export function PanelTabs({ shells, shown, consoleHere }: PanelTabsProps) {
   const ws = useWorkspace();
   const running = useLive((live) => live.run !== null && live.run.exit === null);
   const people = useLive((live) => live.people);
-  const choose = (terminal: TerminalId | null) => ws.surface.setState({ terminal });
+  const choose = (terminal: TerminalId | null) =>
+    ws.surface.setState({ terminal, terminalWanted: true });
   const onKeyDown = (event: KeyboardEvent<HTMLElement>) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step === undefined) return;

@@ -20,7 +20,8 @@ function follow(ws: Workspace, member: string): void {
   ws.page.follow(following === member ? null : member);
   if (following === member) return;
   const file = presence.find((one) => one.member === member && one.file !== null)?.file;
-  const path = file == null ? undefined : ws.tree.getSnapshot().paths.get(file);
+  const path =
+    file === undefined || file === null ? undefined : ws.tree.getSnapshot().paths.get(file);
   const entry = path === undefined ? null : ws.tree.find(path);
   if (entry !== null && path !== undefined) openEntry(ws, entry, path, true);
 }
@@ -76,7 +77,8 @@ function PersonButton({ person, followed, onFollow }: PersonButtonProps) {
   const ws = useWorkspace();
   const presence = useRepl((snapshot) => snapshot.presence);
   const file = presence.find((one) => one.member === person.member && one.file !== null)?.file;
-  const path = file == null ? undefined : ws.tree.getSnapshot().paths.get(file);
+  const path =
+    file === undefined || file === null ? undefined : ws.tree.getSnapshot().paths.get(file);
   const label = followed ? t.people.unfollow(person.name) : t.people.follow(person.name);
   const where = path === undefined ? "" : ` (${t.people.editing(baseName(path))})`;
   return (

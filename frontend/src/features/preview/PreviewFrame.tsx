@@ -1,9 +1,9 @@
 import { useRef, useState } from "react";
 import { t } from "@/strings/en";
+import { useBoxWidth } from "@/ui/useBoxWidth";
 import { afterLoad, FRESH_HISTORY, previewAddress } from "./address";
 import { PreviewBar } from "./PreviewBar";
 import { DEVICE_WIDTHS, type Device } from "./devices";
-import { useBoxWidth } from "./useBoxWidth";
 import styles from "./Preview.module.css";
 
 /** The program's page in a frame of its own origin, with a bar above. */

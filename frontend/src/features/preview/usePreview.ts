@@ -25,7 +25,7 @@ export function usePreview(): PreviewState {
     const shown = usable.find(({ port }) => port === chosen) ?? usable[0];
     if (shown?.url) return { state: "page", port: shown.port, url: shown.url };
     if (run !== null && run.exit === null) return { state: "waiting" };
-    if (run?.exit != null && run.exit.code !== 0) return { state: "crashed", run };
+    if (run !== null && run.exit !== null && run.exit.code !== 0) return { state: "crashed", run };
     return { state: "nothing" };
   }, [usable, chosen, run]);
 }

@@ -17,7 +17,7 @@ export function showConsole(ws: Workspace): void {
   if (consoleAt === "right") changeLayout({ rightOpen: true, rightView: "console" });
   else changeLayout({ panelOpen: true });
   changeLayout({ mobilePane: "terminal" });
-  ws.surface.setState({ terminal: null });
+  ws.surface.setState({ terminal: null, terminalWanted: false });
 }
 
 export function isRunning(ws: Workspace): boolean {
@@ -72,7 +72,7 @@ export async function newShell(ws: Workspace): Promise<void> {
   changeLayout({ panelOpen: true, mobilePane: "terminal" });
   try {
     const terminal = await api.createTerminal(ws.repl);
-    ws.surface.setState({ terminal: terminal.id });
+    ws.surface.setState({ terminal: terminal.id, terminalWanted: true });
   } catch (error) {
     complain(t.terminal.createFailed, error instanceof Error ? error.message : undefined);
   }
@@ -102,5 +102,5 @@ export async function toggleTerminal(ws: Workspace): Promise<void> {
     return;
   }
   changeLayout({ panelOpen: true, mobilePane: "terminal" });
-  ws.surface.setState({ terminal: last.id });
+  ws.surface.setState({ terminal: last.id, terminalWanted: true });
 }

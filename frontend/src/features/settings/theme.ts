@@ -19,6 +19,13 @@ export function useTheme(): Theme {
   return dark ? "dark" : "light";
 }
 
+/** Puts the theme onto the page before anything is drawn. */
+export function showStoredTheme(): void {
+  const { theme } = useSettings.getState();
+  const dark = theme === "dark" || (theme === "system" && systemDark().matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+}
+
 /** Puts the theme in force onto the page. Called once, at the root. */
 export function useApplyTheme(): Theme {
   const theme = useTheme();

@@ -2,6 +2,7 @@ import { Check, Copy, Eye, Link2, PencilLine } from "lucide-react";
 import { useState } from "react";
 import type { LinkCreated, LinkInfo } from "@/gen/api";
 import { relativeTime } from "@/features/format/time";
+import { useNow } from "@/features/format/useNow";
 import { useRole, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
@@ -124,14 +125,13 @@ function NewLink() {
 function LinkRow({ link }: { link: LinkInfo }) {
   const ws = useWorkspace();
   const revoke = useRevokeLink(ws.repl);
+  const now = useNow(30_000, true);
   const editor = link.role === "editor";
   return (
     <li className={styles.link}>
       {editor ? <PencilLine size={14} aria-hidden /> : <Eye size={14} aria-hidden />}
       <span className={styles.linkRole}>{editor ? t.share.editor : t.share.viewer}</span>
-      <span className={styles.note}>
-        {t.share.madeAt(relativeTime(link.created_ms, Date.now()))}
-      </span>
+      <span className={styles.note}>{t.share.madeAt(relativeTime(link.created_ms, now))}</span>
       <Button
         size="small"
         className={styles.revoke}

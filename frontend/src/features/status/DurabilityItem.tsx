@@ -5,7 +5,7 @@ import { t } from "@/strings/en";
 import { Spinner } from "@/ui/Spinner";
 import { Tooltip } from "@/ui/Tooltip";
 import { durabilityMark, type DurabilityMark } from "./durability";
-import { useNow } from "./useNow";
+import { useNow } from "@/features/format/useNow";
 import styles from "./Status.module.css";
 
 const marks: Record<DurabilityMark["mark"], ReactNode> = {

@@ -22,7 +22,7 @@ interface Facts {
 }
 
 export function durabilityMark({ durability, connection, server, now }: Facts): DurabilityMark {
-  if (server?.log_error != null) {
+  if (server !== null && server.log_error !== null) {
     return { tone: "danger", mark: "late", text: t.status.logError, hint: server.log_error };
   }
   switch (durability.state) {
@@ -39,7 +39,7 @@ export function durabilityMark({ durability, connection, server, now }: Facts): 
       return { tone: "calm", mark: "busy", text: t.status.typing, hint: t.status.typingHint };
     }
     case "on-disk":
-      if (server?.blob_store_error != null) {
+      if (server !== null && server.blob_store_error !== null) {
         return {
           tone: "warn",
           mark: "disk",

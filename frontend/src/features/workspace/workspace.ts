@@ -36,6 +36,8 @@ export interface Surface {
   overlay: Overlay;
   /** The terminal shown in the panel; null means the console. */
   terminal: string | null;
+  /** Somebody asked for the terminal, so it takes the focus when it appears. */
+  terminalWanted: boolean;
   /** Run was pressed and the server has not answered yet. */
   starting: boolean;
   /** The port the preview shows; null follows the first that is usable. */
@@ -70,6 +72,7 @@ export class Workspace {
     this.surface = createStore<Surface>(() => ({
       overlay: null,
       terminal: null,
+      terminalWanted: false,
       starting: false,
       port: null,
     }));
