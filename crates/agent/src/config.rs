@@ -18,6 +18,8 @@ pub struct Config {
     pub sandbox: SandboxId,
     /// How long to live without a node.
     pub orphaned_after: Duration,
+    /// Scan the workspace now and then instead of watching it, for filesystems without inotify.
+    pub watch_by_scanning: bool,
     /// Environment of user programs, before the agent's own additions.
     pub environment: Vec<(String, String)>,
 }

@@ -118,7 +118,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
     let reaper = Reaper::default();
     let ended_children = Reaper::listen()?;
     let tasks = TaskTracker::new();
-    let watcher = Watcher::start(workspace.clone(), outbox.clone())?;
+    let watcher = Watcher::start(workspace.clone(), outbox.clone(), config.watch_by_scanning)?;
     let terminals = Terminals::new(&config, reaper.clone(), outbox.clone(), tasks.clone());
     let (files, file_requests) = control::file_queue();
     let agent = Arc::new(Agent {
@@ -132,15 +132,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         tasks,
     });
+    let reaping = reaper.run(ended_children);
+    tokio::pin!(reaping);
     tokio::select! {
         () = stop.cancelled() => {}
         () = dial(&agent) => {}
-        () = reaper.clone().run(ended_children) => {}
+        () = &mut reaping => {}
         () = agent.ports.run(&agent.outbox) => {}
         () = control::files(agent.clone(), file_requests) => {}
     }
     agent.outbox.disconnect();
-    processes::stop_all(END_GRACE).await;
+    tokio::select! {
+        () = processes::stop_all(END_GRACE) => {}
+        () = &mut reaping => {}
+    }
     Ok(())
 }
 

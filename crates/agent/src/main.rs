@@ -73,6 +73,9 @@ fn config() -> anyhow::Result<Config> {
         home: PathBuf::from(variable("HOME").unwrap_or_else(|| agent::HOME.to_owned())),
         sandbox: sandbox.parse().context("TANDEM_SANDBOX is not a sandbox id")?,
         orphaned_after,
-        environment: std::env::vars().collect(),
+        watch_by_scanning: variable("TANDEM_WATCH_BY_SCANNING").is_some_and(|value| value == "1"),
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     })
 }

@@ -69,7 +69,8 @@ pub async fn stop_all(grace: Duration) {
 async fn wait_until_none(limit: Duration) -> bool {
     let end = Instant::now() + limit;
     loop {
-        if live().next().is_none() {
+        // Ended ones too: they are ours to reap, and until then they take a place.
+        if pids().is_empty() {
             return true;
         }
         if Instant::now() >= end {
@@ -79,13 +80,9 @@ async fn wait_until_none(limit: Duration) -> bool {
     }
 }
 
-fn live() -> impl Iterator<Item = Process> {
-    let own = getpid();
-    list().into_iter().filter(move |process| process.pid != own && !process.zombie)
-}
-
 fn signal_all(signal: Signal) {
-    for process in live() {
+    let own = getpid();
+    for process in list().into_iter().filter(|process| process.pid != own && !process.zombie) {
         let _ = kill_process(process.pid, signal);
         if signal == Signal::TERM {
             // A stopped process would not see the request.

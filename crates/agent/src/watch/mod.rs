@@ -38,15 +38,24 @@ pub struct Watcher {
 
 impl Watcher {
     /// Starts the thread. It ends with the process.
-    pub fn start(workspace: Arc<Workspace>, outbox: Outbox) -> std::io::Result<Self> {
+    pub fn start(
+        workspace: Arc<Workspace>,
+        outbox: Outbox,
+        by_scanning: bool,
+    ) -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let wake = Arc::new(wake);
         let (commands, receiver) = mpsc::sync_channel(QUEUE);
         let woken = wake.clone();
         std::thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(
             move || {
-                let mut watching =
-                    Watching { workspace, outbox, pending: Pending::default(), how: How::Not };
+                let mut watching = Watching {
+                    workspace,
+                    outbox,
+                    pending: Pending::default(),
+                    how: How::Not,
+                    by_scanning,
+                };
                 watching.run(&receiver, &woken);
             },
         )?;
@@ -70,6 +79,7 @@ struct Watching {
     outbox: Outbox,
     pending: Pending,
     how: How,
+    by_scanning: bool,
 }
 
 enum How {
@@ -133,6 +143,10 @@ impl Watching {
     /// Watches everything anew.
     fn begin(&mut self) {
         self.pending.clear();
+        if self.by_scanning {
+            self.begin_scans();
+            return;
+        }
         let watched = Folders::new().map_err(|_| Refused::Limit).and_then(|mut folders| {
             folders.add(&self.workspace, None, &mut |_| {}).map(|()| folders)
         });
@@ -143,7 +157,7 @@ impl Watching {
     }
 
     fn begin_scans(&mut self) {
-        if !matches!(self.how, How::Scans { .. }) {
+        if !self.by_scanning && !matches!(self.how, How::Scans { .. }) {
             crate::say(format_args!(
                 "the kernel refuses to watch the workspace; it is scanned every {} s instead",
                 SCAN_INTERVAL.as_secs()

@@ -20,6 +20,8 @@ const GONE: Duration = Duration::from_millis(300);
 /// While git holds its index lock nothing is told of, for at most this long.
 const LOCKED: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Between two reports, so that a program that makes files all the time makes few messages.
+const INTERVAL: Duration = Duration::from_millis(25);
 /// More changes than this are not told of one by one.
 pub const MAX_PATHS: usize = 1000;
 
@@ -75,9 +77,12 @@ impl Item {
 #[derive(Debug, Default)]
 pub struct Pending {
     items: BTreeMap<RelPath, Item>,
+    /// No item is due before it; an item may have become due later since.
+    earliest: Option<Instant>,
     too_many: bool,
     locked_since: Option<Instant>,
-    lock_check: Option<Instant>,
+    /// The next look, whatever is due.
+    not_before: Option<Instant>,
 }
 
 impl Pending {
@@ -91,6 +96,8 @@ impl Pending {
         });
         item.last = now;
         item.not_before = None;
+        let due = item.due();
+        self.earliest = Some(self.earliest.map_or(due, |earliest| earliest.min(due)));
         // What lies between is told of by one look at everything.
         self.too_many |= self.items.len() > MAX_PATHS * 4;
     }
@@ -98,13 +105,14 @@ impl Pending {
     /// Forgets everything: everything is going to be looked at.
     pub fn clear(&mut self) {
         self.items.clear();
+        self.earliest = None;
         self.too_many = false;
     }
 
     /// When to call [`Pending::take`] next.
     pub fn next_due(&self) -> Option<Instant> {
-        let due = self.items.values().map(Item::due).min()?;
-        Some(self.lock_check.map_or(due, |check| check.max(due)))
+        let due = self.earliest?;
+        Some(self.not_before.map_or(due, |later| later.max(due)))
     }
 
     /// What is to be told now. `look` says what lies at a path, `is_locked` whether git is in the
@@ -121,13 +129,13 @@ impl Pending {
         if is_locked() {
             let since = *self.locked_since.get_or_insert(now);
             if now < since + LOCKED {
-                self.lock_check = Some(now + LOCK_POLL);
+                self.not_before = Some(now + LOCK_POLL);
                 return None;
             }
         } else {
             self.locked_since = None;
         }
-        self.lock_check = None;
+        self.not_before = Some(now + INTERVAL);
         if self.too_many {
             self.clear();
             return Some(Tell::Everything);
@@ -156,6 +164,7 @@ impl Pending {
                 paths.push(path);
             }
         }
+        self.earliest = self.items.values().map(Item::due).min();
         if paths.len() > MAX_PATHS {
             self.clear();
             return Some(Tell::Everything);

@@ -242,7 +242,10 @@ impl Node {
         };
         match tokio::time::timeout(LIMIT, waiting).await {
             Ok(found) => found,
-            Err(_) => panic!("waited too long for {what}; got {:?}", self.events()),
+            Err(_) => {
+                let got: String = format!("{:?}", self.events()).chars().take(2000).collect();
+                panic!("waited too long for {what}; got {got}")
+            }
         }
     }
 
@@ -329,9 +332,7 @@ pub struct View {
 
 impl View {
     pub async fn next(&mut self) -> Option<TerminalOutput> {
-        let output = tokio::time::timeout(LIMIT, read_frame::<TerminalOutput>(&mut self.stream))
-            .await
-            .expect("no output");
+        let output = read_frame::<TerminalOutput>(&mut self.stream).await;
         match &output {
             Some(TerminalOutput::Chunk { offset, bytes }) => {
                 assert!(bytes.len() <= 64 * 1024 && !bytes.is_empty());
@@ -353,7 +354,8 @@ impl View {
     pub async fn until(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
-            match self.next().await {
+            let next = tokio::time::timeout(LIMIT, self.next()).await;
+            match next.unwrap_or_else(|_| panic!("waited too long for {text:?}; got {seen:?}")) {
                 Some(TerminalOutput::Chunk { bytes, .. }) => {
                     seen.push_str(&String::from_utf8_lossy(&bytes));
                 }
@@ -367,7 +369,8 @@ impl View {
     pub async fn until_exit(&mut self) -> (String, Exit) {
         let mut seen = String::new();
         loop {
-            match self.next().await {
+            let next = tokio::time::timeout(LIMIT, self.next()).await;
+            match next.unwrap_or_else(|_| panic!("waited too long for an exit; got {seen:?}")) {
                 Some(TerminalOutput::Chunk { bytes, .. }) => {
                     seen.push_str(&String::from_utf8_lossy(&bytes));
                 }
