@@ -22,9 +22,9 @@ pub use log::{
 pub use object::{MAX_OBJECT_BYTES, ObjectError};
 pub use position::{Positions, merge_positions};
 pub use repl::{
-    BlobReader, BlobRef, CatalogueRecord, Content, Eol, Head, Manifest, NewSnapshot, NodeKind,
-    ReplStore, Snapshot, SnapshotIndex, Snapshots, StoredDocument, StoredLink, StoredMember,
-    StoredTerminal, TreeNode, list_repls,
+    BlobReader, BlobRef, Catalogue, CatalogueRecord, Content, Eol, Head, Manifest, NewSnapshot,
+    NodeKind, ReplStore, Snapshot, SnapshotIndex, Snapshots, StoredDocument, StoredLink,
+    StoredMember, StoredTerminal, Swept, TreeNode, list_repls, load_catalogue,
 };
 pub use template::{
     MAX_TEMPLATE_BYTES, MAX_TEMPLATE_FILES, Seeded, Template, TemplateError, TemplateFile,

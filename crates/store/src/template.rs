@@ -310,6 +310,14 @@ fn read_folder(folder: &Path) -> Result<Template, TemplateError> {
     let manifest_path = folder.join(MANIFEST);
     let invalid =
         |path: &Path, reason: String| TemplateError::Invalid { path: path.to_owned(), reason };
+    for (path, folder) in [(&manifest_path, false), (&folder.join(FILES), true)] {
+        let metadata = std::fs::symlink_metadata(path)
+            .map_err(|source| TemplateError::Io { path: path.clone(), source })?;
+        if metadata.is_symlink() || metadata.is_dir() != folder {
+            let reason = "a template is a template.toml beside a folder files/, no links";
+            return Err(invalid(path, reason.to_owned()));
+        }
+    }
     let text = std::fs::read_to_string(&manifest_path)
         .map_err(|source| TemplateError::Io { path: manifest_path.clone(), source })?;
     let manifest = check_manifest(&text).map_err(|reason| invalid(&manifest_path, reason))?;

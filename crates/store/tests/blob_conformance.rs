@@ -178,9 +178,12 @@ async fn what_a_crash_left_unfinished_is_removed() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("blobs");
     drop(LocalStore::open(&root).await.unwrap());
-    std::fs::write(root.join(".unfinished/half"), "ha").unwrap();
+    std::fs::write(root.join(".unfinished/new"), "another process writes this").unwrap();
+    let old = std::fs::File::create(root.join(".unfinished/old")).unwrap();
+    old.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(7200)).unwrap();
     let store = LocalStore::open(&root).await.unwrap();
-    assert_eq!(unfinished(home.path()), 0);
+    assert_eq!(unfinished(home.path()), 1);
+    assert!(root.join(".unfinished/new").exists());
     assert!(keys(&store, "").await.is_empty());
 }
 

@@ -11,7 +11,8 @@ use tandem_proto::{
 use tandem_store::blob::MemoryStore;
 use tandem_store::{
     BlobStore, CatalogueRecord, Content, ContentHash, Eol, Manifest, NewSnapshot, NodeKind,
-    ObjectError, ReplStore, StoredDocument, StoredLink, StoredMember, TreeNode, list_repls,
+    ObjectError, ReplStore, StoredDocument, StoredLink, StoredMember, Swept, TreeNode, list_repls,
+    load_catalogue,
 };
 
 fn store() -> (Arc<MemoryStore>, ReplStore) {
@@ -225,6 +226,13 @@ async fn the_catalogue_survives_in_the_blob_store_alone() {
     assert_eq!(store.load_meta().await.unwrap().unwrap(), record, "the highest valid one wins");
 
     let other = ReplStore::new(blobs.clone(), ReplId::from_random([9; 10]));
+    other.put_manifest(&manifest(other.repl(), 1, 1)).await.unwrap();
+    let all: Arc<dyn BlobStore> = blobs.clone();
+    let catalogue = load_catalogue(&all).await.unwrap();
+    assert_eq!(catalogue.records, [record.clone()]);
+    assert_eq!(catalogue.failed.len(), 1, "a repl without a record is not passed over");
+    assert_eq!(catalogue.failed[0].0, other.repl());
+    other.delete_all().await.unwrap();
     assert!(matches!(other.put_meta(&record).await, Err(ObjectError::Foreign { .. })));
     store.put_manifest(&manifest(store.repl(), 1, 1)).await.unwrap();
     store.delete_all().await.unwrap();
@@ -239,4 +247,64 @@ async fn scrollback_comes_back() {
     let key = store.put_scrollback(terminal, 1_000, bytes.clone()).await.unwrap();
     assert!(key.contains("/1000-51000."), "{key}");
     assert_eq!(store.get_scrollback(&key).await.unwrap(), (1_000, bytes));
+}
+
+#[tokio::test]
+async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let (blobs, store) = store();
+    let file = FileId::from_random([2; 10]);
+    let put = async |epoch, lsn, merged: &[(u64, u64)]| {
+        let snapshot = NewSnapshot {
+            epoch: Epoch(epoch),
+            file,
+            generation: Generation(4),
+            lsn: Lsn(lsn),
+            state: Bytes::from_static(b"state"),
+            text_hash: ContentHash::of(b""),
+            merged: merged.iter().map(|&(epoch, lsn)| (Epoch(epoch), Lsn(lsn))).collect(),
+        };
+        store.put_snapshot(&snapshot).await.unwrap()
+    };
+    let earlier = put(1, 5, &[]).await;
+    let unmerged = put(2, 9, &[]).await;
+    let below = put(3, 1, &[(1, 5), (2, 8)]).await;
+    let named = put(3, 2, &[(1, 5), (2, 8)]).await;
+    let above = put(3, 7, &[]).await;
+    let orphan = store.put_blob(Bytes::from_static(b"orphan")).await.unwrap();
+    let used = store.put_blob(Bytes::from_static(b"used")).await.unwrap();
+    let mut manifests = Vec::new();
+    for seq in 1..=5 {
+        let mut new = manifest(store.repl(), 3, seq);
+        new.parent = None;
+        for node in &mut new.tree {
+            if let Content::Document(document) = &mut node.content {
+                document.snapshot = named.clone();
+            }
+        }
+        new.tree[0].content = Content::Blob(used.clone());
+        manifests.push(store.put_manifest(&new).await.unwrap());
+    }
+    let folder = format!("repls/{}/", store.repl());
+    let unknown = format!("{folder}future/x");
+    blobs.put(&unknown, Bytes::from_static(b"of a later version")).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now_ms = now.as_millis() as u64;
+
+    let nothing = Swept::default();
+    assert_eq!(store.sweep(Epoch(3), now_ms + DAY_MS / 2).await.unwrap(), nothing, "young");
+    assert_eq!(store.sweep(Epoch(2), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not ours");
+    assert_eq!(store.sweep(Epoch(4), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not saved yet");
+    let swept = store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap();
+    assert_eq!(swept.objects, 5, "{swept:?}");
+    let mut left: Vec<String> =
+        blobs.list("").await.unwrap().into_iter().map(|info| info.key).collect();
+    let mut wanted = vec![unmerged, named, above, unknown, format!("{folder}b/{}", used.hash)];
+    wanted.extend(manifests.split_off(2));
+    left.sort();
+    wanted.sort();
+    assert_eq!(left, wanted);
+    assert!(![earlier, below].iter().any(|key| left.contains(key)));
+    assert!(store.get_blob(&orphan).await.is_err());
+    assert_eq!(store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap(), nothing);
 }

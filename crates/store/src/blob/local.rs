@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +17,11 @@ use super::{BlobError, BlobStore, ObjectInfo, key};
 /// Where files are written before they get their name. No key reaches it: its name has a dot.
 const UNFINISHED: &str = ".unfinished";
 
-/// A directory of objects. One process at a time: unfinished files of others are removed when
-/// it is opened.
+/// What is unfinished for so long was left by a crash. Not sooner: another process, such as
+/// the one that adds a template, may be writing.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// A directory of objects.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     root: Arc<PathBuf>,
@@ -35,10 +38,7 @@ impl LocalStore {
         blocking("open the blob directory", move || {
             let unfinished = opened.root.join(UNFINISHED);
             DirBuilder::new().recursive(true).mode(0o700).create(&unfinished)?;
-            for entry in std::fs::read_dir(&unfinished)? {
-                std::fs::remove_file(entry?.path())?;
-            }
-            Ok(())
+            remove_stale(&unfinished)
         })
         .await?;
         Ok(store)
@@ -127,6 +127,20 @@ impl BlobStore for LocalStore {
         })
         .await
     }
+}
+
+fn remove_stale(unfinished: &Path) -> io::Result<()> {
+    for entry in entries(unfinished)? {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_some_and(|age| age > STALE) {
+            match std::fs::remove_file(entry.path()) {
+                Err(error) if !is_absent(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `false`: another object has that name.

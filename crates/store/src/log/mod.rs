@@ -292,19 +292,21 @@ impl Log {
         options: LogOptions,
     ) -> Result<Self, LogError> {
         let directory = directory.to_owned();
-        let opening =
-            tokio::task::spawn_blocking(move || writer::start(&directory, node, boot, options));
-        let started = opening.await.map_err(|error| LogError::Failed {
+        // The whole log is made there: dropped unseen, it still ends its thread.
+        let opening = tokio::task::spawn_blocking(move || {
+            let started = writer::start(&directory, node, boot, options)?;
+            Ok(Self {
+                shared: started.shared,
+                node,
+                boot,
+                durable: started.durable,
+                state: started.state,
+                writer: Some(started.thread),
+            })
+        });
+        opening.await.map_err(|error| LogError::Failed {
             reason: format!("opening it was interrupted: {error}"),
-        })??;
-        Ok(Self {
-            shared: started.shared,
-            node,
-            boot,
-            durable: started.durable,
-            state: started.state,
-            writer: Some(started.thread),
-        })
+        })?
     }
 
     /// Queues a record and says its position. Never waits for the disk: the record is durable

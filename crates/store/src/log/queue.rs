@@ -102,6 +102,7 @@ impl Shared {
         let mut queue = self.queue();
         if let Some(entry) = entry
             && queue.check_ready().is_ok()
+            && queue.bytes < self.queue_bytes
         {
             // Rides along with the next batch: losing it costs a look into the blob store.
             queue.push(entry);
@@ -175,21 +176,22 @@ impl Shared {
         std::mem::take(&mut self.queue().deletions)
     }
 
+    /// A batch is durable.
     pub fn written(&self, bytes: usize) {
         let mut queue = self.queue();
         queue.bytes = queue.bytes.saturating_sub(bytes);
+        queue.set_state(LogState::Ready);
     }
 
+    /// The writer ends with these unwritten, and whatever still queues.
     pub fn lost(&self, entries: usize) {
-        self.queue().unwritten += entries;
+        let mut queue = self.queue();
+        queue.unwritten += entries + queue.entries.len();
     }
 
+    /// Under the queue's lock, so that no append sees the old state after this.
     pub fn set_state(&self, state: LogState) {
-        // Under the queue's lock, so that no append sees the old state after this.
-        let queue = self.queue();
-        if *queue.state.borrow() != state {
-            queue.state.send_replace(state);
-        }
+        self.queue().set_state(state);
     }
 }
 
@@ -203,6 +205,12 @@ impl Queue {
             LogState::ReadOnly { reason } => Err(LogError::ReadOnly { reason: reason.clone() }),
             LogState::Failed { reason } => Err(LogError::Failed { reason: reason.clone() }),
             LogState::Closed => Err(LogError::Closed),
+        }
+    }
+
+    fn set_state(&self, state: LogState) {
+        if *self.state.borrow() != state {
+            self.state.send_replace(state);
         }
     }
 

@@ -188,15 +188,32 @@ impl Window {
             offset >= self.start && offset + length as u64 <= self.start + self.buffer.len() as u64;
         if !held {
             let wanted = length.max(AHEAD).min(usize::try_from(available).unwrap_or(usize::MAX));
-            self.buffer.resize(wanted, 0);
             self.start = offset;
-            if let Err(error) = self.file.read_exact_at(&mut self.buffer, offset) {
+            if let Err(error) = self.fill(wanted) {
                 self.buffer.clear();
                 return Err(error);
             }
         }
-        let from = (offset - self.start) as usize;
-        Ok(&self.buffer[from..from + length])
+        let from = ((offset - self.start) as usize).min(self.buffer.len());
+        let to = (from + length).min(self.buffer.len());
+        Ok(&self.buffer[from..to])
+    }
+
+    /// As much as there is: the writer may seal and shorten the file while we read ahead.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        self.buffer.resize(wanted, 0);
+        let mut filled = 0;
+        while filled < wanted {
+            let offset = self.start + filled as u64;
+            match self.file.read_at(&mut self.buffer[filled..], offset) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(())
     }
 
     /// The first offset from `offset` on that was ever written; `None`: nothing more was.

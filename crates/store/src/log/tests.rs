@@ -44,7 +44,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn an_image_cut_anywhere_gives_a_prefix_or_says_so() {
 async fn every_changed_byte_is_noticed_and_others_keep_their_records() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 1, small()).await;
-    let given = fill(&log, 20).await;
+    let given = fill(&log, 10).await;
     let (name, open_image) = image(dir.path());
     log.close().await.unwrap();
     let (_, sealed_image) = image(dir.path());
@@ -244,7 +244,7 @@ async fn every_changed_byte_is_noticed_and_others_keep_their_records() {
             }
         }
     }
-    assert!(spared > 500, "damage in one repl's record stops only that repl: {spared}");
+    assert!(spared > 200, "damage in one repl's record stops only that repl: {spared}");
 }
 
 #[tokio::test]
@@ -446,6 +446,22 @@ async fn a_full_disk_is_read_only_and_nothing_taken_is_lost() {
         assert_eq!(found.len(), wanted);
         log.close().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_is_used_when_it_has_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = small();
+    options.faults.full.store(true, Ordering::SeqCst);
+    let log = open(dir.path(), 1, options.clone()).await;
+    let refused = log.append(record(0, "a"));
+    assert!(matches!(refused, Err(LogError::ReadOnly { .. })), "{refused:?}");
+    options.faults.full.store(false, Ordering::SeqCst);
+    let mut state = log.state();
+    within(state.wait_for(|state| *state == LogState::Ready)).await.unwrap();
+    log.append(record(0, "a")).unwrap();
+    assert_eq!(log.replay(repl(0)).await.unwrap().len(), 1);
+    log.close().await.unwrap();
 }
 
 #[tokio::test]

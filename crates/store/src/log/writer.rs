@@ -97,11 +97,20 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// For errors of everything but fsync. Space may come back, other faults may not.
+    /// For errors of everything but fsync. Space, memory and descriptors may come back; of
+    /// other faults nobody knows.
     fn new(action: &str, path: &Path, error: &io::Error) -> Self {
+        use rustix::io::Errno;
         let reason = format!("can't {action} {}: {error}", path.display());
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(reason),
+        match Errno::from_io_error(error) {
+            Some(
+                Errno::NOSPC
+                | Errno::DQUOT
+                | Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOMEM
+                | Errno::INTR,
+            ) => Self::Full(reason),
             _ => Self::Fatal(reason),
         }
     }
@@ -126,6 +135,9 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
+        if !self.start_late() {
+            return;
+        }
         loop {
             let work = self.shared.take_work();
             self.delete(work.deletions);
@@ -153,6 +165,33 @@ impl Writer {
         }
     }
 
+    /// When the disk was full at the start; `false` at the end or for ever.
+    fn start_late(&mut self) -> bool {
+        while self.current.is_none() {
+            if !self.wait_for_space() {
+                return false;
+            }
+            match self.create(0, Lsn(1)) {
+                Ok(()) => self.shared.set_state(LogState::Ready),
+                Err(Trouble::Fatal(reason)) => {
+                    tracing::error!(reason, "the log has failed");
+                    self.shared.set_state(LogState::Failed { reason });
+                    return false;
+                }
+                Err(Trouble::Full(_) | Trouble::End) => {}
+            }
+        }
+        true
+    }
+
+    /// Leaves the disk alone for a while and deletes what is covered; `false` at the end.
+    fn wait_for_space(&mut self) -> bool {
+        let go_on = self.shared.pause(self.options.retry);
+        let deletions = self.shared.take_deletions();
+        self.delete(deletions);
+        go_on
+    }
+
     /// Writes and syncs one batch, through full disks; returns when it is durable.
     fn write(&mut self, first: Lsn, batch: &[Entry]) -> Result<(), Trouble> {
         let durable = *self.durable.borrow();
@@ -168,11 +207,9 @@ impl Writer {
                     }
                     was_full = true;
                     self.shared.set_state(LogState::ReadOnly { reason });
-                    if !self.shared.pause(self.options.retry) {
+                    if !self.wait_for_space() {
                         return Err(Trouble::End);
                     }
-                    let deletions = self.shared.take_deletions();
-                    self.delete(deletions);
                 }
                 Err(other) => return Err(other),
             }
@@ -184,9 +221,9 @@ impl Writer {
         }
         self.note(first, batch, offset);
         let last = Lsn(first.0 + batch.len() as u64 - 1);
+        // Room in the queue first: who waits for this position may append right after.
         self.shared.written(batch.iter().map(Entry::bytes).sum());
         self.durable.send_replace(last);
-        self.shared.set_state(LogState::Ready);
         self.buffer.shrink_to(KEPT_BUFFER);
         Ok(())
     }
@@ -329,6 +366,15 @@ impl Writer {
             return self.shared.set_state(LogState::Failed { reason });
         }
         self.shared.set_state(LogState::Closed);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "its thread has panicked".to_owned();
+            self.shared.set_state(LogState::Failed { reason });
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Catalogue records: with them the list of repls can be rebuilt from the blob store alone.
 
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tandem_proto::{LinkId, MemberId, ReplId, Role};
 
 use super::ReplStore;
+use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 
 /// What the catalogue knows of a repl. Fields that are added later have defaults.
@@ -58,6 +62,43 @@ pub struct StoredLink {
     pub token_hash: String,
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
+}
+
+/// The catalogue as the blob store alone knows it.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// One record of each repl that has any.
+    pub records: Vec<CatalogueRecord>,
+    /// Repls with objects whose record is missing, corrupt or of a newer version: show them.
+    pub failed: Vec<(ReplId, ObjectError)>,
+}
+
+/// Reads the newest catalogue record of every repl.
+///
+/// # Errors
+/// [`ObjectError::Store`] when the store fails; what is wrong with one repl is in the answer.
+pub async fn load_catalogue(blobs: &Arc<dyn BlobStore>) -> Result<Catalogue, ObjectError> {
+    let repls = super::list_repls(&**blobs).await?;
+    let mut loading = stream::iter(repls)
+        .map(|repl| async move {
+            let store = ReplStore::new(blobs.clone(), repl);
+            let loaded = store.load_meta().await.and_then(|record| {
+                let key = format!("{}meta/", store.folder());
+                record.ok_or(ObjectError::Missing { key })
+            });
+            (repl, loaded)
+        })
+        .buffer_unordered(super::blobs::PARALLEL);
+    let mut catalogue = Catalogue::default();
+    while let Some((repl, loaded)) = loading.next().await {
+        match loaded {
+            Ok(record) => catalogue.records.push(record),
+            Err(ObjectError::Store(error)) => return Err(error.into()),
+            Err(error) => catalogue.failed.push((repl, error)),
+        }
+    }
+    catalogue.records.sort_by_key(|record| record.repl);
+    Ok(catalogue)
 }
 
 impl ReplStore {

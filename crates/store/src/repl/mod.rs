@@ -13,6 +13,7 @@ mod blobs;
 mod catalogue;
 mod manifest;
 mod snapshots;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -24,9 +25,13 @@ use tandem_proto::{Epoch, ReplId, TerminalId};
 use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 pub use blobs::{BlobReader, BlobRef};
-pub use catalogue::{CatalogueRecord, StoredLink, StoredMember};
+pub use catalogue::{Catalogue, CatalogueRecord, StoredLink, StoredMember, load_catalogue};
 pub use manifest::{Content, Eol, Manifest, NodeKind, StoredDocument, StoredTerminal, TreeNode};
 pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, Snapshots};
+pub use sweep::Swept;
+
+/// Serialising a larger tree leaves the runtime's threads.
+const LARGE_TREE: usize = 1_000;
 
 /// One repl's part of a blob store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -87,7 +92,12 @@ impl ReplStore {
         if manifest.repl != self.repl {
             return Err(ObjectError::Foreign { key });
         }
-        let content = object::encode(&key, manifest)?;
+        let content = if manifest.tree.len() > LARGE_TREE {
+            let (manifest, key) = (manifest.clone(), key.clone());
+            object::aside(usize::MAX, move || object::encode(&key, &manifest)).await??
+        } else {
+            object::encode(&key, manifest)?
+        };
         self.blobs.put(&key, object::pack(ObjectKind::Manifest, content).await?).await?;
         Ok(key)
     }
@@ -99,7 +109,10 @@ impl ReplStore {
     pub async fn get_manifest(&self, key: &str) -> Result<Manifest, ObjectError> {
         self.check_own(key)?;
         let bytes = object::get(&*self.blobs, ObjectKind::Manifest, key).await?;
-        let manifest: Manifest = object::decode(key, &bytes)?;
+        let manifest: Manifest = {
+            let key = key.to_owned();
+            object::aside(bytes.len(), move || object::decode(&key, &bytes)).await??
+        };
         if manifest.repl != self.repl {
             return Err(ObjectError::Foreign { key: key.to_owned() });
         }
