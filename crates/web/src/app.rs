@@ -64,10 +64,15 @@ impl App {
         repl: &ReplRow,
         member: MemberId,
     ) -> Result<Option<Role>, crate::metadata::MetadataError> {
-        if member == self.owner || member == repl.owner {
+        if self.is_owner(repl, member) {
             return Ok(Some(Role::Owner));
         }
         self.metadata.role(repl.id, member).await
+    }
+
+    /// Whether a member is the repl's owner or the installation's, who owns everything.
+    pub(crate) fn is_owner(&self, repl: &ReplRow, member: MemberId) -> bool {
+        member == self.owner || member == repl.owner
     }
 
     /// Where a request really comes from: the peer, or what a trusted proxy says of it.

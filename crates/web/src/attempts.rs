@@ -39,7 +39,7 @@ impl Attempts {
     /// Whether tokens from this address are looked at now.
     pub(crate) fn may_try(&self, address: IpAddr, now: Instant) -> bool {
         let Ok(table) = self.by_address.lock() else { return false };
-        table.get(&network(address)).is_none_or(|failures| failures.count_at(now) < BURST)
+        table.get(&network(address)).is_none_or(|failures| failures.count_at(now) + 1.0 <= BURST)
     }
 
     /// A token from this address was wrong.
@@ -89,6 +89,7 @@ mod tests {
         }
         assert!(!attempts.may_try(bad, start));
         assert!(attempts.may_try(other, start));
+        assert!(!attempts.may_try(bad, start + Duration::from_millis(500)));
         assert!(attempts.may_try(bad, start + Duration::from_secs(2)));
     }
 

@@ -38,13 +38,13 @@ pub(crate) fn router() -> Router {
 }
 
 async fn serve(request: Request) -> Result<Response, ApiError> {
+    if crate::api::is_data_path(request.uri().path()) {
+        return Err(ApiError::NotFound("there is nothing at this address"));
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(ApiError::MethodNotAllowed(request.method().clone()));
     }
     let path = request.uri().path().trim_start_matches('/');
-    if crate::api::is_data_path(request.uri().path()) {
-        return Err(ApiError::NotFound("there is nothing at this address"));
-    }
     if path != INDEX
         && let Some(response) = asset(path, request.headers())
     {
