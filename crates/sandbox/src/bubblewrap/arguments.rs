@@ -15,7 +15,7 @@ pub(crate) const UID_INSIDE: u32 = 1000;
 /// Where the agent's executable appears.
 const AGENT: &str = "/run/tandem-agent";
 const SHM_BYTES: u64 = 64 << 20;
-const TMP_BYTES: u64 = 256 << 20;
+pub(crate) const TMP_BYTES: u64 = 256 << 20;
 const RUN_BYTES: u64 = 1 << 20;
 
 /// Files of `/proc` that tell about the host or could harm it, covered by an empty one where

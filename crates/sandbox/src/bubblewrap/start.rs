@@ -15,6 +15,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, Rlimit};
 use serde::Deserialize;
 
+use super::arguments::TMP_BYTES;
 use crate::driver::{Limits, SandboxError};
 use crate::identity::ProcessIdentity;
 use crate::os;
@@ -94,7 +95,9 @@ pub(crate) fn resource_limits(limits: &Limits, processes: Option<u32>) -> Vec<(R
     let mut all = vec![
         (Resource::Core, both(0)),
         (Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(8192) }),
-        (Resource::Fsize, both(limits.disk_bytes)),
+        // Above every place's own size, which then says "no space"; this one ends a program
+        // that makes a sparse file of a terabyte.
+        (Resource::Fsize, both(limits.disk_bytes.max(TMP_BYTES).saturating_add(1 << 20))),
         (Resource::Memlock, both(64 * 1024)),
         (Resource::Msgqueue, both(0)),
     ];

@@ -120,6 +120,7 @@ impl LauncherClient {
 fn unexpected(response: &Response) -> SandboxError {
     match response {
         Response::Exists => SandboxError::Exists,
+        Response::NotStarted(reason) => SandboxError::Start(reason.clone()),
         Response::Failed(reason) => SandboxError::Launcher(reason.clone()),
         _ => SandboxError::Launcher("it answered something else".into()),
     }

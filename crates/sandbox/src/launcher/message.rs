@@ -84,6 +84,8 @@ pub(super) enum Response {
     Probed(Vec<Check>),
     /// A sandbox with this id is there.
     Exists,
+    /// It was started and failed, in words.
+    NotStarted(String),
     /// Not done, in words.
     Failed(String),
 }

@@ -173,6 +173,7 @@ impl Launcher {
         match result {
             Ok(response) => response,
             Err(SandboxError::Exists) => Response::Exists,
+            Err(SandboxError::Start(reason)) => Response::NotStarted(reason),
             Err(error) => Response::Failed(error.to_string()),
         }
     }

@@ -153,6 +153,12 @@ impl Bench {
         Ok(self.driver.stop(sandbox.id, Duration::ZERO).await?)
     }
 
+    /// What is recorded of a sandbox.
+    pub fn record(&self, sandbox: &Sandbox) -> anyhow::Result<serde_json::Value> {
+        let folder = self.data_dir.join("sandboxes").join(sandbox.id.as_str());
+        Ok(serde_json::from_slice(&std::fs::read(folder.join("record.json"))?)?)
+    }
+
     /// The folders of sandboxes that are there.
     pub fn folders(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.data_dir.join("sandboxes")).into_iter().flatten();

@@ -139,8 +139,7 @@ async fn its_end_is_noticed(bench: &Bench) -> anyhow::Result<()> {
 
 /// Kills the agent from outside, as an operator might.
 async fn kill_agent(bench: &Bench, sandbox: &tandem_sandbox::Sandbox) -> anyhow::Result<()> {
-    let record = bench.data_dir.join("sandboxes").join(sandbox.id.as_str()).join("record.json");
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record)?)?;
+    let record = bench.record(sandbox)?;
     // This process may have no right to; the harness has.
     bench::ask_to_kill(&bench.data_dir, record["agent"]["pid"].as_i64().expect("a pid"))
 }

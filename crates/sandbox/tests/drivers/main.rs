@@ -139,6 +139,7 @@ fn run_case(mode: Mode, case: &Case, executable: &Path, agent: &Path) -> Result<
             .args(["run-case", mode.name(), case.name, &index.to_string()])
             .arg(&data_dir)
             .arg(agent)
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -19,6 +19,9 @@ type Done = (Vec<u8>, Exit);
 static DONE: Mutex<Vec<(TerminalId, Done)>> = Mutex::new(Vec::new());
 
 pub fn run() -> ExitCode {
+    // As the product's own: user code runs under the same user id.
+    let hidden = rustix::process::DumpableBehavior::NotDumpable;
+    let _ = rustix::process::set_dumpable_behavior(hidden);
     let path = std::env::var("TANDEM_AGENT_SOCKET")
         .unwrap_or_else(|_| format!("{SOCKET_DIR}/{SOCKET_NAME}"));
     loop {
