@@ -4,8 +4,9 @@
 //! - User code reads and writes whatever the server's user may, the server's data included.
 //! - Memory, disk and CPU time are not limited; there is no network of its own.
 //! - The agent is not the first process of a pid namespace, so nothing ends with it. Processes
-//!   are found by the sandbox's id in their environment and by descent; one that clears its
-//!   environment *and* outlives its parents is not found and goes on.
+//!   are found by descent (the agent adopts orphans) and by the sandbox's id in their
+//!   environment. After the agent was killed from outside, one that had cleared its environment
+//!   is not found and goes on.
 
 use std::collections::HashSet;
 use std::fs;
@@ -30,6 +31,8 @@ use crate::record::{self, Record};
 use crate::running::{Autopsy, Running, blocking, wait_until_gone};
 
 const PROCESS: &str = "process";
+/// In the environment of everything a sandbox runs; the agent passes on no name of its own.
+const MARKER: &str = "SANDBOX_OF_TANDEM";
 /// `sun_path` of a unix socket's address, without its end.
 const MAX_SOCKET_PATH: usize = 107;
 /// How often all processes of a sandbox are looked for and killed before giving up.
@@ -98,6 +101,7 @@ impl Kit {
             .env("HOME", &home)
             .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/bash")
+            .env(MARKER, spec.sandbox.as_str())
             .env("TANDEM_SANDBOX", spec.sandbox.as_str())
             .env("TANDEM_WORKSPACE", &workspace)
             .env("TANDEM_AGENT_SOCKET", &socket)
@@ -226,7 +230,9 @@ async fn kill_all(sandbox: SandboxId, agent: Option<ProcessIdentity>) -> Result<
         let left = blocking(move || {
             let members = members(sandbox, agent)
                 .map_err(SandboxError::io("cannot look for the sandbox's processes"))?;
-            for process in &members {
+            // The agent last: as long as it lives, orphans become its children and are found.
+            let others = members.iter().any(|process| Some(*process) != agent);
+            for process in members.iter().filter(|one| !others || Some(**one) != agent) {
                 // One of another user was not started by this sandbox.
                 let _ = process.kill();
             }
@@ -245,7 +251,7 @@ async fn kill_all(sandbox: SandboxId, agent: Option<ProcessIdentity>) -> Result<
 /// The processes of a sandbox: the agent, those with its id in their environment, and the
 /// descendants of both.
 fn members(sandbox: SandboxId, agent: Option<ProcessIdentity>) -> io::Result<Vec<ProcessIdentity>> {
-    let marker = format!("TANDEM_SANDBOX={sandbox}");
+    let marker = format!("{MARKER}={sandbox}");
     let mut members: Vec<ProcessIdentity> =
         agent.into_iter().filter(ProcessIdentity::is_alive).collect();
     let mut found: HashSet<i32> = members.iter().map(|process| process.pid).collect();

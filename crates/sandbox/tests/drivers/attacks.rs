@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tandem_proto::agent::Op;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use crate::bench::{Bench, Case, Mode, eventually, python, shell, start_inside};
 use crate::cases::case;
 
@@ -180,15 +177,18 @@ libc = ctypes.CDLL(None)
 made = 0
 while made < 500 and libc.inotify_init() >= 0: made += 1
 print(made, flush=True)
-if len(sys.argv) > 1: time.sleep(30)
+if len(sys.argv) > 1:
+    open("taken", "w")
+    time.sleep(30)
 "#;
     let sandbox = bench.launch().await?;
     let neighbour = bench.launch().await?;
     start_inside(&sandbox, &["python3", "-c", take_all, "stay"]).await?;
     eventually("the first one holds all it can get", async || {
-        Ok(python(&sandbox, take_all).await?.lines()[0] == "0")
+        Ok(shell(&sandbox, "cat taken").await?.exit.code == Some(0))
     })
     .await?;
+    assert_eq!(python(&sandbox, take_all).await?.lines()[0], "0");
     let got: usize = python(&neighbour, take_all).await?.lines()[0].parse()?;
     assert!(got > 50, "the neighbour has its own: {got}");
     bench.stop(&sandbox).await?;
@@ -409,9 +409,10 @@ async fn nobody_speaks_for_the_agent(bench: &Bench) -> anyhow::Result<()> {
     let sandbox = bench.launch().await?;
     let mut events = sandbox.link.take_events().expect("the events");
     assert!(events.recv().await.is_some());
-    let program = r#"
+    let program = format!("sandbox = '{}'", sandbox.id)
+        + r#"
 import os, socket
-body = b"\x81\xa7Control\x83\xa7version\x01\xa7sandbox\xb0" + os.environ["TANDEM_SANDBOX"].encode()
+body = b"\x81\xa7Control\x83\xa7version\x01\xa7sandbox\xb0" + sandbox.encode()
 body += b"\xa9terminals\x90"
 closed = 0
 for _ in range(300):
@@ -423,7 +424,7 @@ for _ in range(300):
     except (BrokenPipeError, ConnectionResetError): closed += 1
 print(closed)
 "#;
-    let output = python(&sandbox, program).await?;
+    let output = python(&sandbox, &program).await?;
     assert_eq!(output.lines(), ["300"], "{output:?}");
     // The agent's own connection was not touched.
     assert!(sandbox.link.is_connected());
@@ -572,18 +573,4 @@ async fn a_sandbox_cannot_stop_its_server_from_removing_it(bench: &Bench) -> any
     bench.stop(&sandbox).await?;
     assert!(bench.folders().is_empty());
     Ok(())
-}
-
-/// A program's port through the agent; for the product's own agent, the stand-in has no streams.
-#[expect(dead_code, reason = "used when the agent is the product's own")]
-async fn ports_are_reached(bench: &Bench) -> anyhow::Result<()> {
-    let sandbox = bench.launch().await?;
-    start_inside(&sandbox, &["python3", "-m", "http.server", "8080"]).await?;
-    sandbox.link.request(Op::CheckPorts).await?;
-    let mut tcp = sandbox.link.open_tcp([127, 0, 0, 1].into(), 8080).await?;
-    tcp.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
-    let mut answer = String::new();
-    tcp.read_to_string(&mut answer).await?;
-    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
-    bench.stop(&sandbox).await
 }
