@@ -45,6 +45,20 @@ enum Shadow {
     Unknown,
 }
 
+/// What a program is taken to have read.
+struct Seen {
+    text: Arc<str>,
+    state: Arc<[u8]>,
+}
+
+impl Seen {
+    fn replica(&self, client: u64) -> Result<Document, Rejected> {
+        let replica = Document::replica(client, &self.state)?;
+        // See `Document::encode_verified`: edits at places of another text would be wrong.
+        if *replica.text() == *self.text { Ok(replica) } else { Err(Rejected::Broken) }
+    }
+}
+
 #[derive(Debug)]
 struct Earlier {
     version: Version,
@@ -175,14 +189,15 @@ impl DiskMerge {
             base.shadow = Shadow::Live;
         }
         self.note_edit(doc)?;
-        let (state, edits, hidden) = match self.explain(disk_text, now_ms) {
-            Some((state, edits)) => (state, edits, Vec::new()),
+        let (seen, edits, hidden) = match self.explain(disk_text, now_ms) {
+            Some((seen, edits)) => (seen, edits, Vec::new()),
             None => {
                 let (inserts, deletes) = edits::union(&doc_text, disk_text);
-                (doc.encode_state()?.into(), inserts, deletes)
+                let seen = Seen { text: doc_text.into(), state: doc.encode_state()?.into() };
+                (seen, inserts, deletes)
             }
         };
-        let mut replica = self.replica(doc, &state, fresh_client)?;
+        let mut replica = self.replica(doc, &seen, fresh_client)?;
         let update = replica.edit(&edits)?;
         if let Some(update) = &update {
             doc.apply_own(update, replica.client_id())?;
@@ -200,12 +215,12 @@ impl DiskMerge {
 
     /// Which version of the file the program must have read, and what it changed; `None` when
     /// no document with the base's text is known.
-    fn explain(&self, disk_text: &str, now_ms: u64) -> Option<(Arc<[u8]>, Vec<Edit>)> {
+    fn explain(&self, disk_text: &str, now_ms: u64) -> Option<(Seen, Vec<Edit>)> {
         let base = self.base.as_ref()?;
         let Shadow::State(state) = &base.shadow else { return None };
         let edits = edits::diff(&base.text, disk_text);
         let from_base = edits::weight(&edits);
-        let mut best = (from_base, state, edits);
+        let mut best = (from_base, &base.text, state, edits);
         for earlier in self.earlier.iter().rev() {
             let Shadow::State(state) = &earlier.version.shadow else { continue };
             let edits = edits::diff(&earlier.version.text, disk_text);
@@ -223,11 +238,11 @@ impl DiskMerge {
                 weight > 0 && weight * MUCH_CLOSER <= from_base
             };
             if is_explained {
-                best = (weight, state, edits);
+                best = (weight, &earlier.version.text, state, edits);
             }
         }
-        let (_, state, edits) = best;
-        Some((state.clone(), edits))
+        let (_, text, state, edits) = best;
+        Some((Seen { text: text.clone(), state: state.clone() }, edits))
     }
 
     /// A replica of the document at `state` that writes with the disk's client id: the last
@@ -236,11 +251,11 @@ impl DiskMerge {
     fn replica(
         &mut self,
         doc: &Document,
-        state: &[u8],
+        seen: &Seen,
         fresh_client: u64,
     ) -> Result<Document, Rejected> {
         if let Some(client) = self.client {
-            let replica = Document::replica(client, state)?;
+            let replica = seen.replica(client)?;
             if replica.clock(client) == doc.clock(client) {
                 return Ok(replica);
             }
@@ -250,7 +265,7 @@ impl DiskMerge {
             client = (client + 1) & MAX_CLIENT_ID;
         }
         self.client = Some(client);
-        Document::replica(client, state)
+        seen.replica(client)
     }
 
     fn set_base(&mut self, version: Version, now_ms: u64) {

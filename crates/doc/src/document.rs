@@ -55,6 +55,17 @@ pub enum Rejected {
     Broken,
 }
 
+/// Why a document has no snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unstorable {
+    /// See [`Rejected::Broken`].
+    #[error("the document is broken and has to be loaded again")]
+    Broken,
+    /// Its state does not give its text back.
+    #[error("the document's state does not give its text back")]
+    Diverged,
+}
+
 impl From<Broken> for Rejected {
     fn from(_: Broken) -> Self {
         Self::Broken
@@ -298,6 +309,22 @@ impl Document {
         Ok(yrs_door::encode(&self.doc, &[])?)
     }
 
+    /// Everything as one update, loaded again and compared: what to store as a snapshot.
+    ///
+    /// # Errors
+    /// [`Unstorable::Diverged`] when the loaded text is another one. Only a forged update can
+    /// bring that about (one whose blocks name neighbours that never were). The text that
+    /// people see cannot be stored as this history then: start a new generation with it.
+    pub fn encode_verified(&self) -> Result<Vec<u8>, Unstorable> {
+        let state = self.encode_state().map_err(|_| Unstorable::Broken)?;
+        let loaded = Self::replica(self.client_id, &state).map_err(|_| Unstorable::Diverged)?;
+        if loaded.text() == self.text() && loaded.state_vector() == self.state_vector() {
+            Ok(state)
+        } else {
+            Err(Unstorable::Diverged)
+        }
+    }
+
     /// What a peer with this state vector (v1) lacks, and all deletions.
     ///
     /// # Errors
@@ -367,5 +394,7 @@ impl Document {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use imara_diff::{Algorithm, Diff, Hunk, InternedInput, TokenSource};
 use yrs::In;
 use yrs::types::Delta;
 
+use crate::lines::{hunks, offsets};
+
 /// Replaces `delete` UTF-16 units at `at` of the old text by `insert`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edit {
@@ -26,34 +28,29 @@ pub(crate) fn weight(edits: &[Edit]) -> u64 {
     edits.iter().map(Edit::weight).sum()
 }
 
-/// A changed group of lines longer than this is replaced as a whole, apart from what is equal
-/// at its ends.
-const MAX_HUNK_CHARS: usize = 4_096;
-/// All groups of one text together; beyond it, the rest is replaced by lines.
-const MAX_TOTAL_CHARS: usize = 65_536;
+/// (Bytes before) × (bytes after) of a change that is searched for equal characters; about
+/// 2 ms. A larger one is replaced as a whole, apart from what is equal at its ends.
+const MAX_COST: usize = 1 << 20;
+/// Sum of those products over one text.
+const TOTAL_COST: usize = 1 << 23;
 /// Equal runs up to this long between two changes are part of the change: single letters that
 /// happen to match mean nothing, and every edit costs the document a block.
 const SHORT_RUN: usize = 2;
 /// Bound for (number of edits) × (length of the text): each edit splits a block, which moves
 /// what follows it.
-const MAX_EDIT_COST: usize = 1 << 32;
+const MAX_EDIT_COST: usize = 1 << 31;
+/// So many edits are made whatever the length of the text.
+const MIN_EDITS: usize = 256;
 
 /// The edits that turn `old` into `new`, ascending and apart from each other.
 pub(crate) fn diff(old: &str, new: &str) -> Vec<Edit> {
     if old == new {
         return Vec::new();
     }
-    let mut changes = Changes::new(old, new);
-    let mut budget = MAX_TOTAL_CHARS;
-    for_each_line_hunk(old, new, |before, after| {
-        let chars = old[before.clone()].len() + new[after.clone()].len();
-        if before.is_empty() || after.is_empty() || chars > MAX_HUNK_CHARS || chars > budget {
-            changes.push_trimmed(before, after);
-        } else {
-            budget -= chars;
-            changes.push_chars(before, after);
-        }
-    });
+    let mut changes = Changes { old, new, pairs: Vec::new(), budget: TOTAL_COST };
+    for (before, after) in hunks(old, new) {
+        changes.push_lines(before, after);
+    }
     changes.into_edits()
 }
 
@@ -62,7 +59,7 @@ pub(crate) fn diff(old: &str, new: &str) -> Vec<Edit> {
 pub(crate) fn union(old: &str, new: &str) -> (Vec<Edit>, Vec<Edit>) {
     let (mut inserts, mut deletes) = (Vec::new(), Vec::new());
     let (mut at, mut from, mut inserted) = (0u32, 0, 0u32);
-    for_each_line_hunk(old, new, |before, after| {
+    for (before, after) in hunks(old, new) {
         let (inner_before, inner_after) = trimmed(old, new, before.clone(), after.clone());
         let is_one_sided = inner_before.is_empty() || inner_after.is_empty();
         let (before, after) =
@@ -85,7 +82,7 @@ pub(crate) fn union(old: &str, new: &str) -> (Vec<Edit>, Vec<Edit>) {
         if !insert.is_empty() {
             inserts.push(Edit { at, delete: 0, insert });
         }
-    });
+    }
     (inserts, deletes)
 }
 
@@ -133,37 +130,6 @@ pub(crate) fn delta(edits: &[Edit]) -> Vec<Delta<In>> {
 
 type Bytes = std::ops::Range<usize>;
 
-/// Calls `each` with the byte ranges of the lines that differ, in order.
-fn for_each_line_hunk(old: &str, new: &str, mut each: impl FnMut(Bytes, Bytes)) {
-    let input = InternedInput::new(old, new);
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
-    diff.postprocess_lines(&input);
-    let before = offsets(old.split_inclusive('\n').map(str::len));
-    let after = offsets(new.split_inclusive('\n').map(str::len));
-    for hunk in diff.hunks() {
-        let (old_range, new_range) = spans(&hunk, &before, &after);
-        each(old_range, new_range);
-    }
-}
-
-/// Where each token starts, and where the last one ends.
-fn offsets(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut offsets = vec![0];
-    let mut end = 0;
-    for length in lengths {
-        end += length;
-        offsets.push(end);
-    }
-    offsets
-}
-
-fn spans(hunk: &Hunk, before: &[usize], after: &[usize]) -> (Bytes, Bytes) {
-    let span = |offsets: &[usize], range: &std::ops::Range<u32>| {
-        offsets[range.start as usize]..offsets[range.end as usize]
-    };
-    (span(before, &hunk.before), span(after, &hunk.after))
-}
-
 /// A change without what is equal at its ends.
 fn trimmed(old: &str, new: &str, before: Bytes, after: Bytes) -> (Bytes, Bytes) {
     let (old, new) = (&old[before.clone()], &new[after.clone()]);
@@ -196,64 +162,107 @@ struct Changes<'a> {
     old: &'a str,
     new: &'a str,
     pairs: Vec<(Bytes, Bytes)>,
+    budget: usize,
 }
 
-impl<'a> Changes<'a> {
-    fn new(old: &'a str, new: &'a str) -> Self {
-        Self { old, new, pairs: Vec::new() }
+impl Changes<'_> {
+    /// Adds the changes inside changed lines. As many lines after as before are usually the
+    /// same lines, each changed a little (a formatter, a rename), and cost less one by one.
+    fn push_lines(&mut self, before: Bytes, after: Bytes) {
+        let (old, new) = (self.old, self.new);
+        let lines = |text: &str| text.split_inclusive('\n').count();
+        let count = lines(&old[before.clone()]);
+        if count < 2 || count != lines(&new[after.clone()]) {
+            self.push_chars(before, after);
+            return;
+        }
+        let (mut from, mut to) = (before.start, after.start);
+        let each = old[before].split_inclusive('\n').zip(new[after].split_inclusive('\n'));
+        for (line, changed) in each {
+            if line != changed {
+                self.push_chars(from..from + line.len(), to..to + changed.len());
+            }
+            from += line.len();
+            to += changed.len();
+        }
     }
 
-    /// Adds a change without what is equal at its ends.
-    fn push_trimmed(&mut self, before: Bytes, after: Bytes) {
-        self.pairs.push(trimmed(self.old, self.new, before, after));
-    }
-
-    /// Adds the changes inside a change, by characters.
+    /// Adds the changes inside a change, by characters if that is affordable.
     fn push_chars(&mut self, before: Bytes, after: Bytes) {
+        let (before, after) = trimmed(self.old, self.new, before, after);
+        let cost = before.len().saturating_mul(after.len());
+        if cost == 0 || cost > MAX_COST || cost > self.budget {
+            self.push(before, after);
+            return;
+        }
+        self.budget -= cost;
         let (old, new) = (&self.old[before.clone()], &self.new[after.clone()]);
         let input = InternedInput::new(Chars(old), Chars(new));
         let diff = Diff::compute(Algorithm::Myers, &input);
         let old_offsets = offsets(old.chars().map(char::len_utf8));
         let new_offsets = offsets(new.chars().map(char::len_utf8));
-        let mut last: Option<Hunk> = None;
-        let mut merged = Vec::new();
+        let bytes = |start: usize, offsets: &[usize], chars: std::ops::Range<u32>| {
+            start + offsets[chars.start as usize]..start + offsets[chars.end as usize]
+        };
+        let mut open: Option<Hunk> = None;
+        let mut joined = Vec::new();
         for hunk in diff.hunks() {
-            match &mut last {
+            match &mut open {
                 Some(open) if (hunk.before.start - open.before.end) as usize <= SHORT_RUN => {
                     open.before.end = hunk.before.end;
                     open.after.end = hunk.after.end;
                 }
-                _ => merged.extend(last.replace(hunk)),
+                _ => joined.extend(open.replace(hunk)),
             }
         }
-        merged.extend(last);
-        for hunk in merged {
-            let (old_range, new_range) = spans(&hunk, &old_offsets, &new_offsets);
-            self.pairs.push((
-                before.start + old_range.start..before.start + old_range.end,
-                after.start + new_range.start..after.start + new_range.end,
-            ));
+        joined.extend(open);
+        for hunk in joined {
+            self.push(
+                bytes(before.start, &old_offsets, hunk.before),
+                bytes(after.start, &new_offsets, hunk.after),
+            );
         }
     }
 
-    /// Joins the nearest changes until the edits are few enough for the length of the text.
-    fn coarsen(&mut self) {
-        let most = (MAX_EDIT_COST / self.old.len().max(1)).max(256);
-        let mut short = 16;
-        while self.pairs.len() > most {
-            let mut joined: Vec<(Bytes, Bytes)> = Vec::with_capacity(self.pairs.len());
-            for (before, after) in self.pairs.drain(..) {
-                match joined.last_mut() {
-                    Some(last) if before.start - last.0.end <= short => {
-                        last.0.end = before.end;
-                        last.1.end = after.end;
-                    }
-                    _ => joined.push((before, after)),
-                }
+    fn push(&mut self, before: Bytes, after: Bytes) {
+        match self.pairs.last_mut() {
+            // Nothing is equal between them.
+            Some(last) if last.0.end == before.start && last.1.end == after.start => {
+                last.0.end = before.end;
+                last.1.end = after.end;
             }
-            self.pairs = joined;
-            short *= 4;
+            _ => self.pairs.push((before, after)),
         }
+    }
+
+    /// Joins the nearest changes until there are few enough for the length of the text.
+    fn coarsen(&mut self) {
+        let most = (MAX_EDIT_COST / self.old.len().max(1)).max(MIN_EDITS);
+        let Some(excess) = self.pairs.len().checked_sub(most).filter(|&excess| excess > 0) else {
+            return;
+        };
+        let mut gaps: Vec<(usize, usize)> = self
+            .pairs
+            .windows(2)
+            .enumerate()
+            .map(|(at, pair)| (pair[1].0.start - pair[0].0.end, at + 1))
+            .collect();
+        gaps.select_nth_unstable(excess - 1);
+        let mut is_joined = vec![false; self.pairs.len()];
+        for &(_, at) in &gaps[..excess] {
+            is_joined[at] = true;
+        }
+        let mut joined: Vec<(Bytes, Bytes)> = Vec::with_capacity(most);
+        for ((before, after), is_joined) in self.pairs.drain(..).zip(is_joined) {
+            match joined.last_mut() {
+                Some(last) if is_joined => {
+                    last.0.end = before.end;
+                    last.1.end = after.end;
+                }
+                _ => joined.push((before, after)),
+            }
+        }
+        self.pairs = joined;
     }
 
     fn into_edits(mut self) -> Vec<Edit> {

@@ -20,6 +20,7 @@ mod edits;
 mod gate;
 mod known;
 mod lib0;
+mod lines;
 mod map;
 mod ranges;
 mod scan;
@@ -30,6 +31,6 @@ pub mod text;
 mod yrs_door;
 
 pub use disk::DiskMerge;
-pub use document::{Applied, Document, Rejected};
+pub use document::{Applied, Document, Rejected, Unstorable};
 pub use map::SharedMap;
 pub use scan::{MAX_CLIENT_ID, ROOT, Scan, ScanError, scan};

@@ -1,3 +1,7 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::test_peer::Peer;
 
@@ -179,4 +183,138 @@ fn an_edit_taken_back_leaves_the_disk_at_rest() {
     // The program deletes what a person typed anew: it had seen that very text.
     scene.finds("keep\n");
     assert_eq!(scene.doc.text(), "keep\n");
+}
+
+/// Who took a character away.
+#[derive(Debug, Default, Clone, Copy)]
+struct Fate {
+    by_person: bool,
+    by_program: bool,
+}
+
+/// Every character occurs once, so each can be followed.
+#[derive(Debug, Default)]
+struct Model {
+    fates: BTreeMap<char, Fate>,
+    next: u32,
+}
+
+impl Model {
+    fn fresh(&mut self, length: usize) -> String {
+        let fresh = (0..length).map(|index| {
+            self.next += 1;
+            // From two planes, so that some take two UTF-16 units; lines in between.
+            let plane = if self.next.is_multiple_of(3) { 0x1_0400 } else { 0x4e00 };
+            let char = char::from_u32(plane + self.next).expect("a character");
+            self.fates.insert(char, Fate::default());
+            if index % 4 == 3 { format!("{char}\n") } else { char.to_string() }
+        });
+        fresh.collect()
+    }
+
+    fn check(&self, text: &str) {
+        for (char, fate) in &self.fates {
+            let found = text.matches(*char).count();
+            match (fate.by_person, fate.by_program) {
+                (false, false) => assert_eq!(found, 1, "{char:?} was lost or doubled"),
+                (false, true) => assert_eq!(found, 0, "{char:?} was taken out by the program"),
+                // A program may write anew what a person deleted meanwhile.
+                (true, _) => assert!(found <= 1, "{char:?} was doubled"),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Person { at: usize, delete: usize, insert: usize },
+    Program { edits: Vec<(usize, usize, usize)> },
+    Write,
+    LateWrite { at: usize, insert: usize },
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let person = (0..200usize, 0..4usize, 0..5usize).prop_map(|(at, delete, insert)| Act::Person {
+        at,
+        delete,
+        insert,
+    });
+    let program = proptest::collection::vec((0..200usize, 0..8usize, 0..5usize), 1..4)
+        .prop_map(|edits| Act::Program { edits });
+    let late = (0..200usize, 1..4usize).prop_map(|(at, insert)| Act::LateWrite { at, insert });
+    let act = prop_oneof![5 => person, 3 => program, 2 => Just(Act::Write), 1 => late];
+    proptest::collection::vec(act, 1..24)
+}
+
+/// Replaces `delete` characters at `at`, and says which.
+fn splice(text: &str, at: usize, delete: usize, insert: &str) -> (String, Vec<char>) {
+    let mut chars: Vec<char> = text.chars().collect();
+    let at = at % (chars.len() + 1);
+    let end = (at + delete).min(chars.len());
+    let gone = chars.splice(at..end, insert.chars()).collect();
+    (chars.into_iter().collect(), gone)
+}
+
+impl Scene {
+    fn person(&mut self, model: &mut Model, (at, delete, insert): (usize, usize, usize)) {
+        let text = self.peer.text();
+        let insert = model.fresh(insert);
+        let (_, gone) = splice(&text, at, delete, &insert);
+        let at = at % (text.chars().count() + 1);
+        let units = |chars: String| chars.encode_utf16().count() as u32;
+        let start = units(text.chars().take(at).collect());
+        let removed = units(gone.iter().collect());
+        for char in gone {
+            model.fates.entry(char).or_default().by_person = true;
+        }
+        let update = self.peer.edit(start, removed, &insert);
+        self.merge.note_edit(&self.doc).expect("notes");
+        self.doc.apply(&update).expect("applies");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nobodys_work_is_lost(acts in acts()) {
+        let mut model = Model::default();
+        let seed = model.fresh(30);
+        let mut scene = Scene::new(&seed);
+        for act in acts {
+            // Out of the ring's time: each program read what was on disk last.
+            scene.now_ms += 20_000;
+            match act {
+                Act::Person { at, delete, insert } => {
+                    scene.person(&mut model, (at, delete, insert));
+                }
+                Act::Program { edits } => {
+                    let mut text = scene.merge.base_text().expect("known").to_string();
+                    for (at, delete, insert) in edits {
+                        let insert = model.fresh(insert);
+                        let (next, gone) = splice(&text, at, delete, &insert);
+                        for char in gone {
+                            model.fates.entry(char).or_default().by_program = true;
+                        }
+                        text = next;
+                    }
+                    scene.finds(&text);
+                }
+                Act::Write => scene.writes(),
+                Act::LateWrite { at, insert } => {
+                    let text = scene.merge.begin_write(&scene.doc);
+                    scene.person(&mut model, (at, 0, insert));
+                    prop_assert!(scene.merge.written(&text, scene.now_ms));
+                }
+            }
+            model.fates.remove(&'\n');
+            model.check(&scene.doc.text());
+            prop_assert_eq!(scene.peer.text(), scene.doc.text());
+        }
+        // At rest, disk and document are the same.
+        scene.writes();
+        prop_assert!(scene.merge.is_clean(&scene.doc));
+        let state = scene.doc.encode_state().expect("encodes");
+        prop_assert_eq!(Document::load(5, &state).expect("loads").text(), scene.doc.text());
+    }
 }

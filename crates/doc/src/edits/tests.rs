@@ -47,12 +47,25 @@ fn work_is_bounded_by_size() {
     let new = "hgfedcba ".repeat(20_000);
     assert_eq!(apply(&old, &diff(&old, &new)), new);
     assert!(diff(&old, &new).len() < 4);
-    // A change on each of 40,000 lines makes as many edits as the text's size allows.
-    let old = "value = 1;\n".repeat(40_000);
-    let new = "value = 2;\n".repeat(40_000);
+    // Short lines in random order, the worst for a search.
+    let mut state = 1u32;
+    let mut digits = || {
+        let mut text = String::new();
+        for _ in 0..100_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            text.push(if state >> 31 == 0 { '0' } else { '1' });
+            text.push('\n');
+        }
+        text
+    };
+    let (old, new) = (digits(), digits());
+    assert_eq!(apply(&old, &diff(&old, &new)), new);
+    // A change on every other of 40,000 lines makes as many edits as the text's size allows.
+    let old = "keep\nvalue = 1;\n".repeat(20_000);
+    let new = "keep\nvalue = 2;\n".repeat(20_000);
     let edits = diff(&old, &new);
     assert_eq!(apply(&old, &edits), new);
-    assert!(edits.len() <= MAX_EDIT_COST / old.len(), "{}", edits.len());
+    assert_eq!(edits.len(), MAX_EDIT_COST / old.len());
 }
 
 proptest! {
