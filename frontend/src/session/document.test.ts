@@ -352,6 +352,22 @@ describe("refusals", () => {
     expect(page.rescued).toMatchObject([{ text: "late", reason: "deleted" }]);
   });
 
+  it("need no rescue when a file with acknowledged edits is deleted, and it can come back", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.type(0, "safe");
+    await reaches("safe");
+    peer.acknowledge(1);
+    page.session.receive({ type: "closed", code: Refusal.notFound });
+    expect(page.session.state.getSnapshot().state).toBe("unavailable");
+    expect(page.rescued).toEqual([]);
+    expect(page.session.isSettled).toBe(true);
+    page.session.appeared();
+    await page.synced();
+    expect(page.text).toBe("safe");
+  });
+
   it("never happen to viewers, who send nothing", async () => {
     peer.edit((text) => text.insert(0, "look"));
     const page = new Page({ readOnly: true });

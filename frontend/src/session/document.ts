@@ -137,6 +137,11 @@ export class DocumentSession implements Channel {
     this.copy?.carets.introduce(me);
   }
 
+  /** The file is there (again): asks for it if it was not. */
+  appeared(): void {
+    if (this.phase === "unavailable" && this.online) this.identify();
+  }
+
   /** Tells where the file is now, from its folder's list. */
   moved(path: string): void {
     if (this.path === path) return;
@@ -368,6 +373,11 @@ export class DocumentSession implements Channel {
     if (code === Refusal.unavailable) {
       this.retryLater();
       return;
+    }
+    // Acknowledged edits of a file that is deleted before our eyes can be restored with it; of
+    // one that is gone when we return, this browser may have the only copy.
+    if (this.phase !== "identifying" && this.unsaved() === null) {
+      this.options.kept.remove(this.outbox.clear());
     }
     this.dropCopy(code === Refusal.notFound ? "deleted" : "refused");
     this.rescue.settle(null);

@@ -317,6 +317,7 @@ export class ReplSession implements ReplPage {
     for (const { id, name } of entries) {
       const session = this.documents.get(id)?.session;
       const path = session?.state.getSnapshot().path;
+      session?.appeared();
       if (!session || !path) continue;
       // The folder's own path is the tree's business; here only the last part is known to change.
       session.moved(path.slice(0, path.lastIndexOf("/") + 1) + name);

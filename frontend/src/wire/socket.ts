@@ -41,6 +41,10 @@ const alive = new Set<ReconnectingSocket>();
 const OPEN_LIMIT_MS = 10_000;
 const SILENCE_MS = 20_000;
 const ANSWER_LIMIT_MS = 8_000;
+/** After the system said that the network is gone. It may be wrong: a server on this very
+ *  machine still answers. */
+const OFFLINE_LIMIT_MS = 2_500;
+const PULSE_MS = 1_000;
 
 export class ReconnectingSocket {
   private readonly options: SocketOptions;
@@ -49,14 +53,16 @@ export class ReconnectingSocket {
   private attempt = 0;
   private heardAt = 0;
   private probedAt = 0;
+  private answerLimit = ANSWER_LIMIT_MS;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private openTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly pulse: ReturnType<typeof setInterval>;
 
   constructor(options: SocketOptions) {
     this.options = options;
-    this.pulse = setInterval(() => this.checkPulse(), 2_000);
+    this.pulse = setInterval(() => this.checkPulse(), PULSE_MS);
     globalThis.addEventListener?.("online", this.wake);
+    globalThis.addEventListener?.("offline", this.doubt);
     globalThis.document?.addEventListener("visibilitychange", this.wake);
     alive.add(this);
     this.connect();
@@ -96,6 +102,7 @@ export class ReconnectingSocket {
     alive.delete(this);
     clearInterval(this.pulse);
     globalThis.removeEventListener?.("online", this.wake);
+    globalThis.removeEventListener?.("offline", this.doubt);
     globalThis.document?.removeEventListener("visibilitychange", this.wake);
     this.drop();
     this.change({ state: "closed" });
@@ -104,8 +111,10 @@ export class ReconnectingSocket {
   private readonly wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
     if (this.state.state === "waiting") this.reconnect();
-    else if (this.state.state === "open") this.sendProbe();
+    else if (this.state.state === "open") this.sendProbe(ANSWER_LIMIT_MS);
   };
+
+  private readonly doubt = () => this.sendProbe(OFFLINE_LIMIT_MS);
 
   private connect(): void {
     this.drop();
@@ -160,9 +169,9 @@ export class ReconnectingSocket {
     if (this.state.state !== "open" || !this.options.probe) return;
     const now = Date.now();
     if (this.probedAt !== 0) {
-      if (now - this.probedAt > ANSWER_LIMIT_MS) this.fellSilent();
+      if (now - this.probedAt > this.answerLimit) this.fellSilent();
     } else if (now - this.heardAt > SILENCE_MS) {
-      this.sendProbe();
+      this.sendProbe(ANSWER_LIMIT_MS);
     }
   }
 
@@ -174,9 +183,10 @@ export class ReconnectingSocket {
     }
   }
 
-  private sendProbe(): void {
-    if (!this.options.probe || this.probedAt !== 0) return;
-    if (this.send(this.options.probe)) this.probedAt = Date.now();
+  private sendProbe(limit: number): void {
+    if (!this.options.probe) return;
+    this.answerLimit = limit;
+    if (this.probedAt === 0 && this.send(this.options.probe)) this.probedAt = Date.now();
   }
 
   private drop(): void {
