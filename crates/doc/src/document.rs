@@ -8,9 +8,8 @@ use yrs::{Doc, GetString, Text, TextRef, Transact};
 use crate::edits::{self, Edit};
 use crate::gate::{self, Held};
 use crate::known::Known;
-use crate::scan::{
-    MAX_CLIENT_ID, ROOT, Scan, ScanError, scan, scan_state_vector, scan_with_own_origins,
-};
+use crate::parts;
+use crate::scan::{MAX_CLIENT_ID, ROOT, Scan, ScanError, scan, scan_in_detail, scan_state_vector};
 use crate::yrs_door::{self, Broken, Effect};
 
 /// Largest update from a client.
@@ -25,6 +24,9 @@ const MAX_TEXT_UNITS: u64 = 4 * 1024 * 1024;
 const MAX_UPDATE_BLOCKS: usize = 200_000;
 /// Most clients a document keeps clocks for; every new connection is sent all of them.
 const MAX_CLIENTS: usize = 65_536;
+
+/// An update with at most so many new blocks and deletions is applied at once.
+const SMALL_UPDATE: usize = 64;
 
 /// What came of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,60 @@ impl Document {
         self.take(update, Source::Client)
     }
 
+    /// Like [`Document::apply`], for callers with a clock: a large update is tried on a copy of
+    /// the document, for as long as `keep_going` says so (it is asked every few blocks). A
+    /// forged update can make yrs work for hours; an honest one of the largest size takes a
+    /// second or two.
+    ///
+    /// # Errors
+    /// As [`Document::apply`]; [`Rejected::TooLarge`] when it was stopped.
+    pub fn apply_within(
+        &mut self,
+        update: &[u8],
+        mut keep_going: impl FnMut() -> bool,
+    ) -> Result<Applied, Rejected> {
+        if update.len() > MAX_UPDATE_BYTES {
+            return Err(Rejected::TooLarge);
+        }
+        self.usable()?;
+        let scan = scan(update)?;
+        let new_blocks = if self.known.covers_blocks(&scan) { 0 } else { scan.blocks };
+        if new_blocks + self.known.new_deletions(&scan) <= SMALL_UPDATE {
+            return self.take(update, Source::Client);
+        }
+        let scan = scan_in_detail(update)?;
+        self.check_authors(&scan, Source::Client)?;
+        let order = gate::admit(&scan, &self.known)?;
+        self.check_limits(&scan)?;
+        let copy = self.copy_within(&mut keep_going)?;
+        let pieces = parts::pieces(update, &scan, &order);
+        let effect = yrs_door::apply_pieces(&copy.doc, pieces, &mut keep_going)
+            .map_err(|Broken| Rejected::TooLarge)?
+            .ok_or(Rejected::TooLarge)?;
+        if effect.pending || !self.is_expected(&scan, &effect) {
+            return Err(Rejected::TooLarge);
+        }
+        (self.doc, self.text) = (copy.doc, copy.text);
+        self.remember(&scan, &effect);
+        Ok(Applied::New)
+    }
+
+    /// A copy with the same text and client id, if it can be made in time.
+    fn copy_within(&self, keep_going: &mut dyn FnMut() -> bool) -> Result<Self, Rejected> {
+        let state = self.encode_state()?;
+        let copy = Self::new(self.client_id);
+        let scan = scan_in_detail(&state)?;
+        let order = gate::admit(&scan, &copy.known)?;
+        let pieces = parts::pieces(&state, &scan, &order);
+        let loaded = yrs_door::apply_pieces(&copy.doc, pieces, keep_going)?;
+        // The copy takes the document's place, so its text must not be another one.
+        if loaded.is_some() && copy.text() == self.text() {
+            Ok(copy)
+        } else {
+            Err(Rejected::TooLarge)
+        }
+    }
+
     /// Applies a state or update from the log or the blob store. It is scanned and gated like
     /// a client's, but the limits that keep clients in bounds do not lock stored work out.
     ///
@@ -184,7 +240,7 @@ impl Document {
             return Ok(Applied::Known);
         }
         if !scan.collected.is_empty() || self.known.has_collected() {
-            scan = scan_with_own_origins(update)?;
+            scan = scan_in_detail(update)?;
         }
         self.check_authors(&scan, source)?;
         gate::admit(&scan, &self.known)?;
@@ -198,7 +254,13 @@ impl Document {
         if effect.pending || !self.is_expected(&scan, &effect) {
             return Err(self.give_up());
         }
-        self.known.note(&effect);
+        self.remember(&scan, &effect);
+        Ok(Applied::New)
+    }
+
+    /// Takes in what an applied update brought.
+    fn remember(&mut self, scan: &Scan, effect: &Effect) {
+        self.known.note(effect);
         for deletion in &scan.deletions {
             self.known.delete(deletion.client, deletion.start..deletion.end);
         }
@@ -206,7 +268,6 @@ impl Document {
             self.known.collect(range.client, range.start..range.end);
         }
         self.unclean |= scan.unclean;
-        Ok(Applied::New)
     }
 
     /// Nobody but the server writes with the server's client ids.

@@ -21,8 +21,18 @@ pub(crate) enum Held {
     Malformed(ScanError),
 }
 
-/// Whether a scanned update can be applied to a document that has seen `known`.
-pub(crate) fn admit(scan: &Scan, known: &Known) -> Result<(), Held> {
+/// Part of a run that can be applied when all parts before it were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Index in [`Scan::runs`].
+    pub(crate) run: usize,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+}
+
+/// Whether a scanned update can be applied to a document that has seen `known`, and in which
+/// order.
+pub(crate) fn admit(scan: &Scan, known: &Known) -> Result<Vec<Part>, Held> {
     if scan.has_skip {
         return Err(Held::Gap);
     }
@@ -32,7 +42,7 @@ pub(crate) fn admit(scan: &Scan, known: &Known) -> Result<(), Held> {
     if (known.has_collected() || !scan.collected.is_empty()) && builds_on_collected(scan, known) {
         return Err(Held::Malformed(ScanError::Collected));
     }
-    order(scan, known)?;
+    let parts = order(scan, known)?;
     let ends: HashMap<u64, u32> = scan.runs.iter().map(|run| (run.client, run.end)).collect();
     for deletion in &scan.deletions {
         let in_update = ends.get(&deletion.client).copied().unwrap_or(0);
@@ -40,7 +50,7 @@ pub(crate) fn admit(scan: &Scan, known: &Known) -> Result<(), Held> {
             return Err(Held::Gap);
         }
     }
-    Ok(())
+    Ok(parts)
 }
 
 /// Whether any block builds on a GC block, of the document or of the update itself.
@@ -60,7 +70,7 @@ fn builds_on_collected(scan: &Scan, known: &Known) -> bool {
 
 /// Finds an order in which all blocks have what they build on, or says that there is none.
 /// Each run goes as far as it can; a run that needs another run's later block waits for it.
-fn order(scan: &Scan, known: &Known) -> Result<(), Held> {
+fn order(scan: &Scan, known: &Known) -> Result<Vec<Part>, Held> {
     let index: HashMap<u64, usize> =
         scan.runs.iter().enumerate().map(|(at, run)| (run.client, at)).collect();
     let mut reached: Vec<u32> = scan.runs.iter().map(|run| known.clock(run.client)).collect();
@@ -69,9 +79,11 @@ fn order(scan: &Scan, known: &Known) -> Result<(), Held> {
         vec![BinaryHeap::new(); scan.runs.len()];
     let mut ready: Vec<usize> = (0..scan.runs.len()).collect();
     let mut finished = 0;
+    let mut parts = Vec::new();
     while let Some(at) = ready.pop() {
         let run = &scan.runs[at];
         let mut blocked = false;
+        let from = reached[at];
         while next[at] < run.dependencies.end {
             let dependency = scan.dependencies[next[at]];
             let other = index.get(&dependency.on.client).copied();
@@ -97,6 +109,9 @@ fn order(scan: &Scan, known: &Known) -> Result<(), Held> {
             reached[at] = reached[at].max(run.end);
             finished += 1;
         }
+        if from < reached[at] {
+            parts.push(Part { run: at, from, to: reached[at] });
+        }
         while let Some(&Reverse((clock, waiter))) = waiting[at].peek()
             && clock < reached[at]
         {
@@ -104,7 +119,7 @@ fn order(scan: &Scan, known: &Known) -> Result<(), Held> {
             ready.push(waiter);
         }
     }
-    if finished == scan.runs.len() { Ok(()) } else { Err(Held::Malformed(ScanError::Circular)) }
+    if finished == scan.runs.len() { Ok(parts) } else { Err(Held::Malformed(ScanError::Circular)) }
 }
 
 #[cfg(test)]

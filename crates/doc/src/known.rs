@@ -43,8 +43,16 @@ impl Known {
 
     /// Whether a scanned update brings nothing that is not known.
     pub(crate) fn covers(&self, scan: &Scan) -> bool {
+        self.covers_blocks(scan) && scan.deletions.iter().all(|deletion| self.is_deleted(deletion))
+    }
+
+    pub(crate) fn covers_blocks(&self, scan: &Scan) -> bool {
         scan.runs.iter().all(|run| run.end <= self.clock(run.client))
-            && scan.deletions.iter().all(|deletion| self.is_deleted(deletion))
+    }
+
+    /// How many of a scanned update's deletions are new.
+    pub(crate) fn new_deletions(&self, scan: &Scan) -> usize {
+        scan.deletions.iter().filter(|deletion| !self.is_deleted(deletion)).count()
     }
 
     fn is_deleted(&self, deletion: &Deletion) -> bool {

@@ -22,6 +22,7 @@ mod known;
 mod lib0;
 mod lines;
 mod map;
+mod parts;
 mod ranges;
 mod scan;
 pub mod sync;

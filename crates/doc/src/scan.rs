@@ -19,6 +19,9 @@ pub const MAX_CLIENT_ID: u64 = (1 << 53) - 1;
 /// Clocks stay below 2^31: yrs subtracts them as signed 32-bit numbers.
 const MAX_CLOCK: u32 = (1 << 31) - 1;
 
+/// See [`Mark`].
+const MARK_EVERY: usize = 32;
+
 const GC: u8 = 0;
 const DELETED: u8 = 1;
 const STRING: u8 = 4;
@@ -105,6 +108,18 @@ pub(crate) struct Run {
     pub(crate) end: u32,
     /// Where this run's dependencies are in [`Scan::dependencies`], ascending by clock.
     pub(crate) dependencies: std::ops::Range<usize>,
+    /// Where this run's marks are in [`Scan::marks`].
+    pub(crate) marks: std::ops::Range<usize>,
+}
+
+/// Where a block is in the bytes: the first of a run, every [`MARK_EVERY`]th, each that depends
+/// on another client, and the end of the run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) clock: u32,
+    pub(crate) offset: usize,
+    /// The block's number in its run.
+    pub(crate) block: usize,
 }
 
 /// A deleted range of one client.
@@ -122,9 +137,11 @@ pub struct Scan {
     /// Dependencies between clients; those within a client follow from contiguity.
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) deletions: Vec<Deletion>,
-    /// Origins within a client, only from [`scan_with_own_origins`].
+    /// Origins within a client, only from [`scan_in_detail`].
     pub(crate) own_origins: Vec<Id>,
-    keep_own_origins: bool,
+    /// Only from [`scan_in_detail`].
+    pub(crate) marks: Vec<Mark>,
+    in_detail: bool,
     pub(crate) collected: Vec<Deletion>,
     pub(crate) has_skip: bool,
     pub(crate) blocks: usize,
@@ -153,10 +170,10 @@ pub fn scan(update: &[u8]) -> Result<Scan, ScanError> {
     scan_into(Scan::default(), update)
 }
 
-/// Like [`scan`], and keeps the origins within each client. Only needed where GC blocks are
-/// in play, so the common case does not pay for them.
-pub(crate) fn scan_with_own_origins(update: &[u8]) -> Result<Scan, ScanError> {
-    scan_into(Scan { keep_own_origins: true, ..Scan::default() }, update)
+/// Like [`scan`], and keeps the origins within each client and where blocks are. Needed where
+/// GC blocks are in play or an update is applied in parts; the common case does not pay for it.
+pub(crate) fn scan_in_detail(update: &[u8]) -> Result<Scan, ScanError> {
+    scan_into(Scan { in_detail: true, ..Scan::default() }, update)
 }
 
 fn scan_into(mut scan: Scan, update: &[u8]) -> Result<Scan, ScanError> {
@@ -174,18 +191,29 @@ fn scan_into(mut scan: Scan, update: &[u8]) -> Result<Scan, ScanError> {
             return Err(ScanError::DuplicateClient);
         }
         let start = reader.number32(MAX_CLOCK)?;
-        let first_dependency = scan.dependencies.len();
+        let (first_dependency, first_mark) = (scan.dependencies.len(), scan.marks.len());
         let mut clock = start;
-        for _ in 0..blocks {
+        for block in 0..blocks {
+            let mark = Mark { clock, offset: update.len() - reader.left(), block };
+            let dependencies = scan.dependencies.len();
             let length = scan.block(&mut reader, Id { client, clock })?;
             if length == 0 {
                 return Err(ScanError::Empty);
             }
+            if scan.in_detail && (block % MARK_EVERY == 0 || dependencies < scan.dependencies.len())
+            {
+                scan.marks.push(mark);
+            }
             clock = end_of(clock, length)?;
+        }
+        if scan.in_detail {
+            let offset = update.len() - reader.left();
+            scan.marks.push(Mark { clock, offset, block: blocks });
         }
         scan.blocks += blocks;
         let dependencies = first_dependency..scan.dependencies.len();
-        scan.runs.push(Run { client, start, end: clock, dependencies });
+        let marks = first_mark..scan.marks.len();
+        scan.runs.push(Run { client, start, end: clock, dependencies, marks });
     }
     scan.delete_set(&mut reader)?;
     if !reader.is_empty() {
@@ -278,7 +306,7 @@ impl Scan {
             self.dependencies.push(Dependency { clock: block.clock, on });
         } else if on.clock >= block.clock {
             return Err(ScanError::Circular);
-        } else if self.keep_own_origins {
+        } else if self.in_detail {
             self.own_origins.push(on);
         }
         Ok(())

@@ -41,6 +41,25 @@ pub(crate) fn apply(doc: &Doc, update: &[u8]) -> Result<Effect, Broken> {
     })?
 }
 
+/// Applies the pieces of a scanned and admitted update as long as `keep_going` says so;
+/// `None` when it did not. The document is good for nothing then.
+pub(crate) fn apply_pieces(
+    doc: &Doc,
+    pieces: impl Iterator<Item = Vec<u8>>,
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Result<Option<Effect>, Broken> {
+    guarded(doc, |txn| {
+        for piece in pieces {
+            if !keep_going() {
+                return Ok(None);
+            }
+            let update = Update::decode_v1(&piece).map_err(|_| Broken)?;
+            txn.apply_update(update).map_err(|_| Broken)?;
+        }
+        Ok(Some(effect(txn)))
+    })?
+}
+
 /// Runs a local edit and returns it as an update, or `None` when it changed nothing.
 pub(crate) fn edit(
     doc: &Doc,

@@ -184,7 +184,7 @@ impl Case<'_> {
         let request = json!({ "client": client, "vector": vector });
         let update = self.yjs.bytes("diff", request, "update");
         self.before_edit();
-        match self.document.apply(&update) {
+        match self.document.apply_within(&update, || true) {
             Ok(Applied::New) => self.broadcast(Some(update), Some(client)),
             Ok(Applied::Known) => {}
             Err(error) => panic!("a full difference was refused: {error}: {}", to_hex(&update)),

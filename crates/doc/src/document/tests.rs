@@ -1,4 +1,5 @@
 use super::*;
+use crate::lib0::write_number;
 use crate::test_peer::{Peer, hex};
 
 #[test]
@@ -128,4 +129,100 @@ fn limits_hold_clients_but_not_stored_work() {
     assert_eq!(document.apply(&update), Err(Rejected::TooLarge));
     assert_eq!(document.merge_stored(&update), Ok(Applied::New));
     assert_eq!(document.apply(&vec![0; MAX_UPDATE_BYTES + 1]), Err(Rejected::TooLarge));
+}
+
+/// A client that was offline: many blocks and deletions, spread over the text.
+fn offline_work() -> (Document, Peer, Vec<u8>) {
+    let mut document = Document::new(1);
+    document.replace(&"line 😀\n".repeat(300)).expect("seeds");
+    let other = Peer::new(7);
+    other.apply(&document.encode_state().expect("encodes"));
+    document.apply(&other.edit(30, 3, "other")).expect("applies");
+    let peer = Peer::new(900);
+    peer.apply(&document.encode_state().expect("encodes"));
+    for place in (0..2_000).step_by(9) {
+        peer.edit(place, 2, "x");
+        if place % 2 == 0 {
+            let state = peer.diff(&other.state_vector());
+            other.apply(&state);
+            peer.apply(&other.edit(place + 3, 1, "😀"));
+        }
+    }
+    let update = peer.diff(&document.state_vector());
+    (document, peer, update)
+}
+
+#[test]
+fn a_large_update_in_pieces_is_the_same_update() {
+    let (mut whole, peer, update) = offline_work();
+    let mut pieces = Document::load(3, &whole.encode_state().expect("encodes")).expect("loads");
+    assert_eq!(whole.apply(&update), Ok(Applied::New));
+    let mut asked = 0;
+    let applied = pieces.apply_within(&update, || {
+        asked += 1;
+        true
+    });
+    assert_eq!(applied, Ok(Applied::New));
+    assert!(asked > 100, "asked {asked} times");
+    assert_eq!(pieces.text(), peer.text());
+    assert_eq!(pieces.text(), whole.text());
+    assert_eq!(pieces.state_vector(), whole.state_vector());
+    assert_eq!(pieces.encode_verified(), pieces.encode_state().map_err(|_| Unstorable::Broken));
+    assert_eq!(pieces.apply_within(&update, || false), Ok(Applied::Known));
+    // It goes on as before.
+    let next = pieces.replace("new").expect("replaces").expect("changes");
+    peer.apply(&next);
+    assert_eq!(peer.text(), "new");
+    assert_eq!(pieces.apply_within(&peer.edit(0, 1, "N"), || false), Ok(Applied::New));
+}
+
+#[test]
+fn a_stopped_update_changes_nothing() {
+    let (mut document, peer, update) = offline_work();
+    let before = (document.text(), document.state_vector());
+    for stop_after in [0, 1, 5, 40] {
+        let mut left = stop_after;
+        let applied = document.apply_within(&update, || {
+            left -= 1;
+            left >= 0
+        });
+        assert_eq!(applied, Err(Rejected::TooLarge));
+        assert_eq!((document.text(), document.state_vector()), before);
+    }
+    assert_eq!(document.apply(&update), Ok(Applied::New));
+    assert_eq!(document.text(), peer.text());
+}
+
+#[test]
+fn work_that_would_take_for_ever_is_stopped() {
+    // Twenty thousand blocks, then blocks that name the first and the last of them.
+    let mut document = Document::new(1);
+    let mut chain = vec![1];
+    write_number(&mut chain, 20_000);
+    chain.extend(hex("0500"));
+    chain.extend(hex("040107636f6e74656e740161"));
+    for clock in 1..20_000 {
+        chain.extend(hex("4405"));
+        write_number(&mut chain, clock - 1);
+        chain.extend(hex("0161"));
+    }
+    chain.push(0);
+    assert_eq!(document.apply_within(&chain, || true), Ok(Applied::New));
+    let mut forged = vec![1];
+    write_number(&mut forged, 10_000);
+    forged.extend(hex("0600"));
+    for clock in 0..10_000 {
+        forged.extend(hex("4405"));
+        write_number(&mut forged, clock);
+        forged.extend(hex("0162"));
+    }
+    forged.push(0);
+    let before = document.text();
+    let mut left = 640;
+    let applied = document.apply_within(&forged, || {
+        left -= 1;
+        left > 0
+    });
+    assert_eq!(applied, Err(Rejected::TooLarge));
+    assert_eq!(document.text(), before);
 }
