@@ -408,11 +408,14 @@ pub enum TerminalClientMessage {
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum TerminalServerMessage {
-    /// The next binary frame starts at this offset; clear the screen first.
+    /// The next binary frame starts at this offset; clear the screen and draw `prelude` first.
     Reset {
         /// Absolute offset.
         #[ts(type = "number")]
         offset: u64,
+        /// Escape sequences that bring a fresh terminal into the right modes; not part of the
+        /// counted output.
+        prelude: String,
     },
     /// Another size is in force.
     Resize {

@@ -512,7 +512,12 @@ export type TerminalServerMessage = { "type": "reset",
 /**
  * Absolute offset.
  */
-offset: number, } | { "type": "resize", 
+offset: number, 
+/**
+ * Escape sequences that bring a fresh terminal into the right modes; not part of the
+ * counted output.
+ */
+prelude: string, } | { "type": "resize", 
 /**
  * Columns.
  */

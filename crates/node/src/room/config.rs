@@ -1,0 +1,36 @@
+//! Timings of a room. Data only.
+
+use std::time::Duration;
+
+/// See each field.
+#[derive(Debug, Clone)]
+pub struct RoomConfig {
+    /// From the last person's leaving to the room's.
+    pub idle_grace: Duration,
+    /// Whether a run or job still going on holds the grace time back.
+    pub wait_for_jobs: bool,
+    /// From an edit to its write to disk.
+    pub write_after: Duration,
+    /// At most from the oldest edit to its write to disk.
+    pub write_within: Duration,
+    /// Quiet time before a snapshot.
+    pub save_after: Duration,
+    /// At most from the oldest unsaved edit to its snapshot.
+    pub save_within: Duration,
+    /// Between a stop signal and a kill.
+    pub stop_grace: Duration,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self {
+            idle_grace: Duration::from_secs(30),
+            wait_for_jobs: false,
+            write_after: Duration::from_millis(50),
+            write_within: Duration::from_millis(500),
+            save_after: Duration::from_secs(2),
+            save_within: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! To the blob store: snapshots of changed documents, blobs of changed files, and the manifest
+//! that names them.
+//!
+//! Dirty is a comparison of positions. A flush takes states and positions in one turn; what is
+//! edited meanwhile stays owed. A snapshot is reloaded and compared before a manifest names it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tandem_doc::text::{self, TextFormat};
+use tandem_doc::Document;
+use tandem_proto::agent::{AgentError, Op, Reply as AgentReply};
+use tandem_proto::live::AckLevel;
+use tandem_proto::{FileId, Generation, Lsn, RelPath, limits};
+use tandem_sandbox::{AgentLink, LinkError};
+use tandem_store::{BlobHash, Manifest, Positions, ReplStore};
+
+use super::files::Stored;
+use super::mailbox::{Reply, RoomError};
+use super::{Continuation, PeerId, Room};
+use crate::archive::tar;
+use crate::lease::wall_ms;
+use crate::shared::Shared;
+
+/// Between tries while the blob store fails.
+const RETRY: Duration = Duration::from_secs(3);
+/// A document with this much log is saved without waiting for quiet.
+const LONG_TAIL: usize = 4 * 1024 * 1024;
+
+type Waiter = Box<dyn FnOnce(&mut Room, Result<(), String>) + Send>;
+
+/// What is owed to the blob store, and how far it is.
+pub struct Saved {
+    /// Documents that may have edits without a snapshot.
+    pub unsaved: HashSet<FileId>,
+    tree_since: Option<Instant>,
+    files_since: Option<Instant>,
+    in_flight: bool,
+    retry_at: Option<Instant>,
+    waiters: Vec<Waiter>,
+    given_up: bool,
+    head: Option<String>,
+    next_seq: u64,
+    older: Positions,
+    next_look: Option<Instant>,
+}
+
+impl Saved {
+    /// Nothing owed above this head.
+    pub fn new(head: Option<String>, next_seq: u64, older: Positions) -> Self {
+        Self {
+            unsaved: HashSet::new(),
+            tree_since: None,
+            files_since: None,
+            in_flight: false,
+            retry_at: None,
+            waiters: Vec::new(),
+            given_up: false,
+            head,
+            next_seq,
+            older,
+            next_look: None,
+        }
+    }
+
+    /// The tree changed.
+    pub fn tree_changed(&mut self) {
+        self.tree_since.get_or_insert_with(Instant::now);
+        self.look_soon();
+    }
+
+    /// A file without a document changed.
+    pub fn files_changed(&mut self) {
+        self.files_since.get_or_insert_with(Instant::now);
+        self.look_soon();
+    }
+
+    fn look_soon(&mut self) {
+        let soon = Instant::now() + Duration::from_millis(200);
+        self.next_look = Some(self.next_look.map_or(soon, |look| look.min(soon)));
+    }
+
+    /// Nothing more will be written by this room.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Whether a flush is under way.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight
+    }
+
+    /// When to look again.
+    pub fn deadline(&self) -> Option<Instant> {
+        let owed = !self.unsaved.is_empty() || self.tree_since.is_some() || self.files_since.is_some();
+        if self.in_flight || self.given_up || !(owed || !self.waiters.is_empty()) {
+            return None;
+        }
+        let look = self.next_look.unwrap_or_else(|| Instant::now() + Duration::from_millis(200));
+        Some(self.retry_at.map_or(look, |retry| retry.max(look)))
+    }
+}
+
+/// One document as it was in one turn.
+struct Captured {
+    file: FileId,
+    generation: Generation,
+    format: TextFormat,
+    state: Vec<u8>,
+    text: String,
+    edits: u64,
+    lsn: Lsn,
+    readers: Vec<(PeerId, u64)>,
+}
+
+/// What a flush takes along.
+struct Capture {
+    documents: Vec<Captured>,
+    files: Vec<(FileId, RelPath, Instant)>,
+    link: Option<AgentLink>,
+    manifest: Manifest,
+    stored: HashMap<FileId, Stored>,
+    lsn: Lsn,
+    head: Option<String>,
+}
+
+/// What a flush did.
+struct Flushed {
+    key: String,
+    documents: Vec<(Captured, u64, [u8; 32])>,
+    files: Vec<(FileId, Instant, Option<(BlobHash, u64)>)>,
+    covered: Positions,
+}
+
+impl Room {
+    /// Flushes what has been quiet for long enough, or waited for too long.
+    pub(super) fn flush_if_due(&mut self, now: Instant) {
+        if self.saved.in_flight || self.saved.given_up || !self.lease.may_ack() {
+            return;
+        }
+        if self.saved.retry_at.is_some_and(|retry| retry > now) {
+            return;
+        }
+        let config = &self.shared.room;
+        let quiet = |since: Option<Instant>| since.is_some_and(|since| now.duration_since(since) >= config.save_after);
+        let due = !self.saved.waiters.is_empty()
+            || quiet(self.saved.tree_since)
+            || quiet(self.saved.files_since)
+            || self.saved.unsaved.iter().any(|file| {
+                self.documents.get(*file).is_some_and(|document| {
+                    let waited = document.unsaved_since.map(|since| now.duration_since(since));
+                    now.duration_since(document.last_edit) >= config.save_after
+                        || waited.is_some_and(|waited| waited >= config.save_within)
+                        || document.unsaved_bytes > LONG_TAIL
+                })
+            });
+        self.saved.next_look = Some(now + Duration::from_millis(250));
+        if due {
+            self.start_flush();
+        }
+    }
+
+    /// Does something when all that is known now is in the blob store, or could not be put there.
+    pub(super) fn when_saved(&mut self, then: impl FnOnce(&mut Room, Result<(), String>) + Send + 'static) {
+        if self.saved.given_up {
+            return then(self, Err("the repl is being closed".to_owned()));
+        }
+        self.saved.waiters.push(Box::new(then));
+        if !self.saved.in_flight {
+            self.saved.retry_at = None;
+            self.start_flush();
+        }
+    }
+
+    /// Answers when everything is in the blob store.
+    pub(super) fn flush_and_reply(&mut self, reply: Reply<()>) {
+        self.when_saved(move |_, outcome| drop(reply.send(outcome.map_err(RoomError::Unavailable))));
+    }
+
+    fn start_flush(&mut self) {
+        // A waiter that comes while this runs waits for the next one.
+        let waiters = std::mem::take(&mut self.saved.waiters);
+        let capture = match self.capture() {
+            Some(capture) => capture,
+            None => return,
+        };
+        self.saved.in_flight = true;
+        self.saved.tree_since = None;
+        self.saved.files_since = None;
+        let (shared, store) = (self.shared.clone(), self.store.clone());
+        self.spawn(async move {
+            let outcome = flush(&shared, &store, capture).await;
+            Box::new(move |room: &mut Room| room.flushed(outcome, waiters)) as Continuation
+        });
+    }
+
+    fn capture(&mut self) -> Option<Capture> {
+        let mut documents = Vec::new();
+        let mut broken = None;
+        for file in &self.saved.unsaved {
+            let Some(document) = self.documents.get(*file) else { continue };
+            if !document.is_unsaved() {
+                continue;
+            }
+            let Ok(state) = document.doc.encode_state() else {
+                broken = Some(*file);
+                break;
+            };
+            let readers = document
+                .subscribers
+                .iter()
+                .map(|(peer, subscription)| (*peer, subscription.applied_seq))
+                .collect();
+            documents.push(Captured {
+                file: *file,
+                generation: document.generation,
+                format: document.format,
+                state,
+                text: document.doc.text(),
+                edits: document.edits,
+                lsn: self.last_lsn,
+                readers,
+            });
+        }
+        if let Some(file) = broken {
+            self.document_broke(file);
+            return None;
+        }
+        let link = self.sandbox.ready_link().cloned();
+        let files = match &link {
+            Some(_) => self
+                .files
+                .dirty()
+                .filter(|(file, _)| !self.project.skips(self.tree.path(*file).as_ref()))
+                .filter_map(|(file, since)| Some((file, self.tree.path(file)?, since)))
+                .collect(),
+            None => Vec::new(),
+        };
+        let mut covered = self.saved.older.clone();
+        covered.insert((self.shared.node, self.shared.boot), self.covered_lsn());
+        let seq = self.saved.next_seq;
+        self.saved.next_seq += 1;
+        Some(Capture {
+            documents,
+            files,
+            link,
+            manifest: self.manifest(seq, covered),
+            stored: self.stored_of_tree(),
+            lsn: self.last_lsn,
+            head: self.saved.head.clone(),
+        })
+    }
+
+    /// Below this, everything of this repl is in what is being captured. A document that is still
+    /// loading has its edits only in the log, and holds it back.
+    fn covered_lsn(&self) -> Lsn {
+        if self.documents.is_loading_with_log() { self.opened_lsn } else { self.last_lsn }
+    }
+
+    fn flushed(&mut self, outcome: Result<Flushed, FlushError>, waiters: Vec<Waiter>) {
+        self.saved.in_flight = false;
+        let outcome = match outcome {
+            Ok(flushed) => {
+                self.committed(flushed);
+                Ok(())
+            }
+            Err(error) => {
+                self.flush_failed(&error);
+                Err(error.to_string())
+            }
+        };
+        for waiter in waiters {
+            waiter(self, outcome.clone());
+        }
+        if !self.saved.waiters.is_empty() && !self.saved.given_up {
+            self.saved.retry_at = None;
+            self.start_flush();
+        }
+    }
+
+    fn committed(&mut self, flushed: Flushed) {
+        self.saved.retry_at = None;
+        self.saved.head = Some(flushed.key);
+        if self.live.durability.blob_store_error.take().is_some() {
+            tracing::info!(repl = %self.repl, "the blob store answers again");
+            self.live.changed();
+        }
+        for (captured, size, hash) in flushed.documents {
+            self.document_saved(captured, size, hash);
+        }
+        for (file, since, blob) in flushed.files {
+            self.files.mark_stored(file, since);
+            if let Some((hash, size)) = blob
+                && self.tree.get(file).is_some()
+                && !matches!(self.files.stored(file), Some(Stored::Document { .. }))
+            {
+                self.files.set_stored(file, Stored::Blob { hash, size });
+            }
+        }
+        if self.files.dirty().next().is_some() {
+            self.saved.files_changed();
+        }
+        self.shared.log.covered(self.repl, &flushed.covered);
+    }
+
+    fn document_saved(&mut self, captured: Captured, size: u64, hash: [u8; 32]) {
+        let file = captured.file;
+        if self.tree.get(file).is_some() {
+            let (generation, format) = (captured.generation, captured.format);
+            self.files.set_stored(file, Stored::Document { generation, format, hash: Some(hash), size });
+        }
+        let Some(document) = self.documents.get_mut(file) else { return };
+        document.saved_edits = captured.edits;
+        document.unsaved_bytes = 0;
+        if document.is_unsaved() {
+            document.unsaved_since = Some(Instant::now());
+        } else {
+            document.unsaved_since = None;
+            self.saved.unsaved.remove(&file);
+            if document.subscribers.is_empty() {
+                self.evict.insert(file);
+            }
+        }
+        for (peer, seq) in captured.readers {
+            if seq > 0 {
+                self.send_ack(peer, file, seq, AckLevel::Stored);
+            }
+        }
+    }
+
+    fn flush_failed(&mut self, error: &FlushError) {
+        self.saved.retry_at = Some(Instant::now() + RETRY);
+        self.saved.tree_changed();
+        match error {
+            FlushError::HeadMoved => {
+                tracing::error!(repl = %self.repl, "another node moved the head of this repl; closing the room");
+                self.end(super::Ending::LostLease);
+            }
+            FlushError::Store(reason) => {
+                if self.live.durability.blob_store_error.is_none() {
+                    tracing::error!(repl = %self.repl, reason, "the blob store cannot be written; edits stay in the log");
+                }
+                self.live.durability.blob_store_error = Some(reason.clone());
+                self.live.changed();
+            }
+            FlushError::Gone => {}
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FlushError {
+    #[error("another node holds this repl now")]
+    HeadMoved,
+    #[error("the blob store cannot be written: {0}")]
+    Store(String),
+    #[error("the sandbox went away meanwhile")]
+    Gone,
+}
+
+fn store_error(error: impl std::fmt::Display) -> FlushError {
+    FlushError::Store(error.to_string())
+}
+
+async fn flush(shared: &Arc<Shared>, store: &ReplStore, capture: Capture) -> Result<Flushed, FlushError> {
+    let Capture { documents, files, link, mut manifest, mut stored, lsn, head } = capture;
+    shared.log.wait_durable(lsn).await.map_err(store_error)?;
+    let epoch = manifest.epoch;
+    let mut saved = Vec::with_capacity(documents.len());
+    for captured in documents {
+        let captured = verify(captured).await?;
+        let state = Bytes::from(captured.state.clone());
+        store
+            .put_snapshot(epoch, captured.file, captured.generation, captured.lsn, state)
+            .await
+            .map_err(store_error)?;
+        let bytes = text::encode_file(&captured.text, captured.format);
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let size = bytes.len() as u64;
+        let (generation, format) = (captured.generation, captured.format);
+        stored.insert(captured.file, Stored::Document { generation, format, hash: Some(hash), size });
+        saved.push((captured, size, hash));
+    }
+    let mut stored_files = Vec::with_capacity(files.len());
+    for (file, path, since) in files {
+        let Some(link) = &link else { continue };
+        let blob = store_file(store, link, path).await?;
+        if let Some((hash, size)) = blob {
+            stored.insert(file, Stored::Blob { hash, size });
+        }
+        stored_files.push((file, since, blob));
+    }
+    super::open::set_contents(&mut manifest, &stored);
+    manifest.saved_ms = wall_ms();
+    let covered = manifest.covered.clone();
+    let repl = manifest.repl;
+    let key = store.put_manifest(manifest).await.map_err(store_error)?;
+    match shared.web.move_head(repl, epoch, head, key.clone()).await {
+        Ok(true) => Ok(Flushed { key, documents: saved, files: stored_files, covered }),
+        Ok(false) => Err(FlushError::HeadMoved),
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+/// A snapshot is trusted after it was loaded again and compared.
+async fn verify(captured: Captured) -> Result<Captured, FlushError> {
+    tokio::task::spawn_blocking(move || match Document::load(1, &captured.state) {
+        Ok(document) if document.text() == captured.text => Ok(captured),
+        Ok(_) => Err(FlushError::Store("a snapshot reads back as another text".to_owned())),
+        Err(error) => Err(FlushError::Store(format!("a snapshot does not read back: {error}"))),
+    })
+    .await
+    .map_err(store_error)?
+}
+
+/// Stores one file of the workspace; `None` when it is gone or cannot be read.
+async fn store_file(
+    store: &ReplStore,
+    link: &AgentLink,
+    path: RelPath,
+) -> Result<Option<(BlobHash, u64)>, FlushError> {
+    let content = match link.request(Op::Read { path: path.clone(), max_bytes: limits::MAX_TEXT_BYTES as u64 }).await {
+        Ok(AgentReply::Content { content, .. }) => Some(content),
+        Ok(_) => None,
+        Err(LinkError::Agent(AgentError::TooLarge)) => tar::read_one(link, &path).await,
+        Err(LinkError::Agent(_)) => None,
+        Err(_) => return Err(FlushError::Gone),
+    };
+    let Some(content) = content else { return Ok(None) };
+    let size = content.len() as u64;
+    let hash = store.put_blob(content).await.map_err(store_error)?;
+    Ok(Some((hash, size)))
+}

@@ -1,0 +1,285 @@
+//! Documents come into memory: from snapshots, or made once from a file's bytes.
+//!
+//! Only the server makes a document from bytes, once, as a logged edit that nobody sees before it
+//! is durable (golden rule 7): made twice, the text would be there twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tandem_doc::awareness::Awareness;
+use tandem_doc::text::{self, TextFormat};
+use tandem_doc::{DiskMerge, Document};
+use tandem_proto::agent::{Op, Reply as AgentReply};
+use tandem_proto::live::Refusal;
+use tandem_proto::{FileId, Generation, Lsn, limits};
+
+use super::documents::{DiskState, Loading, OpenDocument, Slot};
+use super::files::{AtRest, Stored};
+use super::{Continuation, Room};
+use crate::shared::Shared;
+
+/// What a document is made of.
+pub(super) enum Source {
+    /// Snapshots and logged edits: an existing history.
+    History { generation: Generation, format: TextFormat, updates: Vec<Bytes> },
+    /// A file's bytes: a new history.
+    File(Bytes),
+}
+
+impl Room {
+    /// Starts loading a document; its slot is [`Slot::Loading`] afterwards.
+    pub(super) fn load_document(&mut self, file: FileId) {
+        self.documents.insert(file, Slot::Loading(Loading::default()));
+        match self.files.stored(file) {
+            Some(Stored::Document { generation, format, .. }) => {
+                let (generation, format) = (*generation, *format);
+                let store = self.store.clone();
+                self.spawn(async move {
+                    let snapshots = store.get_snapshots(file, generation).await;
+                    let outcome = snapshots
+                        .map(|updates| Source::History { generation, format, updates })
+                        .map_err(|error| (Refusal::Unavailable, error.to_string()));
+                    loaded(file, outcome)
+                });
+            }
+            Some(Stored::Blob { hash, size }) if !self.files.is_dirty(file) => {
+                let (hash, size) = (*hash, *size);
+                let store = self.store.clone();
+                self.spawn(async move {
+                    if size > limits::MAX_TEXT_BYTES as u64 {
+                        return loaded(file, Err((Refusal::NotText, "the file is too large".to_owned())));
+                    }
+                    let bytes = store.get_blob(&hash).await;
+                    let outcome = bytes
+                        .map(Source::File)
+                        .map_err(|error| (Refusal::Unavailable, error.to_string()));
+                    loaded(file, outcome)
+                });
+            }
+            _ => self.load_from_disk(file),
+        }
+    }
+
+    /// A file that only the sandbox has.
+    fn load_from_disk(&mut self, file: FileId) {
+        let (Some(link), Some(path)) = (self.sandbox.ready_link().cloned(), self.tree.path(file)) else {
+            if self.sandbox.is_coming() {
+                self.waiting_for_sandbox.push(Box::new(move |room| {
+                    if matches!(room.documents.slot_mut(file), Some(Slot::Loading(_))) {
+                        room.load_from_disk(file);
+                    }
+                }));
+            } else {
+                self.load_failed(file, Refusal::Unavailable, "the file is only in the sandbox, which is not running");
+            }
+            return;
+        };
+        self.spawn(async move {
+            let max_bytes = limits::MAX_TEXT_BYTES as u64;
+            let outcome = match link.request(Op::Read { path, max_bytes }).await {
+                Ok(AgentReply::Content { content, entry }) => {
+                    return Box::new(move |room: &mut Room| {
+                        room.files.remember(file, AtRest { signature: entry.signature, hash: *blake3::hash(&content).as_bytes() });
+                        room.document_loaded(file, Source::File(content));
+                    }) as Continuation;
+                }
+                Ok(_) => (Refusal::Unavailable, "the agent gave a wrong answer".to_owned()),
+                Err(error) => match super::files::agent_error(&error) {
+                    Some(tandem_proto::agent::AgentError::NotFound) => (Refusal::NotFound, error.to_string()),
+                    Some(_) => (Refusal::NotText, error.to_string()),
+                    None => (Refusal::Unavailable, error.to_string()),
+                },
+            };
+            loaded(file, Err(outcome))
+        });
+    }
+
+    fn load_failed(&mut self, file: FileId, refusal: Refusal, reason: &str) {
+        if refusal == Refusal::Unavailable {
+            tracing::warn!(repl = %self.repl, %file, reason, "a document could not be loaded");
+        }
+        if refusal == Refusal::NotText {
+            self.files.mark_not_text(file);
+            self.tree_entry_changed(file);
+        }
+        if let Some(Slot::Loading(loading)) = self.documents.remove(file) {
+            for (peer, address, _) in loading.waiting {
+                self.refuse_open(peer, &address, refusal);
+            }
+            for then in loading.then {
+                then(self);
+            }
+        }
+        self.saved.unsaved.remove(&file);
+    }
+
+    /// A document's bytes are here: builds it and answers everybody who waited.
+    pub(super) fn document_loaded(&mut self, file: FileId, source: Source) {
+        let after = match self.documents.slot_mut(file) {
+            Some(Slot::Loading(loading)) => std::mem::take(&mut loading.after),
+            _ => return,
+        };
+        let built = match source {
+            Source::History { generation, format, updates } => {
+                self.build_from_history(generation, format, &updates, &after)
+            }
+            Source::File(bytes) => self.build_from_file(file, &bytes),
+        };
+        let (document, seed) = match built {
+            Ok(built) => built,
+            Err((refusal, reason)) => return self.load_failed(file, refusal, &reason),
+        };
+        let Some(Slot::Loading(loading)) = self.documents.insert(file, Slot::Open(Box::new(document))) else {
+            return;
+        };
+        if let Some(format) = seed.as_ref().map(|seed| seed.format) {
+            let stored = Stored::Document { generation: Generation(1), format, hash: None, size: 0 };
+            self.log_content(file, stored);
+        }
+        if let Some(update) = seed.and_then(|seed| seed.update) {
+            self.server_edit(file, update);
+            // The disk has these bytes already.
+            if let Some(document) = self.documents.get_mut(file) {
+                document.disk.written_edits = document.edits;
+                document.disk.due = None;
+                document.disk.oldest = None;
+            }
+            self.disk.unwritten.remove(&file);
+        }
+        if self.documents.get(file).is_some_and(OpenDocument::is_unsaved) {
+            self.saved.unsaved.insert(file);
+        }
+        self.check_against_disk(file);
+        for (peer, address, message) in loading.waiting {
+            self.document_message(peer, address, message);
+        }
+        for then in loading.then {
+            then(self);
+        }
+        if self.documents.get(file).is_some_and(|document| document.subscribers.is_empty()) {
+            self.evict.insert(file);
+        }
+    }
+
+    fn build_from_history(
+        &self,
+        generation: Generation,
+        format: TextFormat,
+        snapshots: &[Bytes],
+        after: &[Bytes],
+    ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
+        let mut doc = load_all(self.client_id, snapshots)
+            .map_err(|reason| (Refusal::Unavailable, reason))?;
+        let saved_text = doc.text();
+        let mut fresh = 0;
+        for update in after {
+            match doc.merge_stored(update) {
+                Ok(tandem_doc::Applied::New) => fresh += 1,
+                Ok(tandem_doc::Applied::Known) => {}
+                Err(reason) => {
+                    return Err((Refusal::Unavailable, format!("a logged edit does not apply: {reason}")));
+                }
+            }
+        }
+        let merge = DiskMerge::new(saved_text);
+        let mut document = open_document(doc, generation, format, merge);
+        document.edits = fresh;
+        if fresh > 0 {
+            document.unsaved_since = Some(Instant::now());
+        }
+        document.last_lsn = Lsn(0);
+        Ok((document, None))
+    }
+
+    fn build_from_file(&self, file: FileId, bytes: &[u8]) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
+        let (text, format) =
+            text::decode_file(bytes).map_err(|reason| (Refusal::NotText, reason.to_string()))?;
+        let mut doc = Document::new(self.client_id);
+        let update = doc.replace(&text).map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
+        let mut document = open_document(doc, Generation(1), format, DiskMerge::new(text));
+        document.disk.disk_hash = Some(*blake3::hash(bytes).as_bytes());
+        document.disk.signature = self.files.at_rest(file).map(|at_rest| at_rest.signature);
+        Ok((document, Some(Seed { format, update })))
+    }
+
+    /// Does something when a document is there, or could not be loaded.
+    pub(super) fn when_loaded(&mut self, file: FileId, then: impl FnOnce(&mut Room) + Send + 'static) {
+        if self.documents.slot_mut(file).is_none() {
+            self.load_document(file);
+        }
+        match self.documents.slot_mut(file) {
+            Some(Slot::Loading(loading)) => loading.then.push(Box::new(then)),
+            _ => then(self),
+        }
+    }
+
+    /// Loads a document that the log has edits for.
+    pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<Bytes>>) {
+        for (file, updates) in edits {
+            if self.tree.get(file).is_none() {
+                continue;
+            }
+            self.load_document(file);
+            if let Some(Slot::Loading(loading)) = self.documents.slot_mut(file) {
+                loading.after = updates;
+            }
+            self.saved.unsaved.insert(file);
+        }
+    }
+}
+
+struct Seed {
+    format: TextFormat,
+    update: Option<Vec<u8>>,
+}
+
+fn open_document(doc: Document, generation: Generation, format: TextFormat, merge: DiskMerge) -> OpenDocument {
+    OpenDocument {
+        doc,
+        generation,
+        awareness: Awareness::new(),
+        subscribers: HashMap::new(),
+        format,
+        edits: 0,
+        saved_edits: 0,
+        last_lsn: Lsn(0),
+        unsaved_since: None,
+        last_edit: Instant::now(),
+        unsaved_bytes: 0,
+        hidden_until: None,
+        disk: DiskState::at_rest(merge, 0),
+    }
+}
+
+fn loaded(file: FileId, outcome: Result<Source, (Refusal, String)>) -> Continuation {
+    Box::new(move |room| match outcome {
+        Ok(source) => room.document_loaded(file, source),
+        Err((refusal, reason)) => room.load_failed(file, refusal, &reason),
+    })
+}
+
+/// Merges all snapshots of one history: an idempotent union, whatever wrote them.
+pub(super) fn load_all(client_id: u64, snapshots: &[Bytes]) -> Result<Document, String> {
+    let mut doc = Document::new(client_id);
+    for snapshot in snapshots {
+        doc.merge_stored(snapshot).map_err(|reason| format!("a stored snapshot does not apply: {reason}"))?;
+    }
+    Ok(doc)
+}
+
+/// The bytes of a file that has a stored document, without opening it in the room.
+pub(super) async fn stored_text(
+    shared: &Arc<Shared>,
+    store: &tandem_store::ReplStore,
+    file: FileId,
+    generation: Generation,
+    format: TextFormat,
+) -> Result<Bytes, String> {
+    let snapshots =
+        store.get_snapshots(file, generation).await.map_err(|error| error.to_string())?;
+    let client_id = shared.random_client_id();
+    let doc = load_all(client_id, &snapshots)?;
+    Ok(text::encode_file(&doc.text(), format).into())
+}

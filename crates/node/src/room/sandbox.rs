@@ -1,0 +1,509 @@
+//! The room's sandbox: started when somebody comes, filled from the tree, watched, ended.
+//!
+//! Editing never waits for it: without a sandbox the room answers from the manifest and the log.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tandem_proto::agent::{Configure, Entry, Event, Hello, ListeningPort, Op, Reply as AgentReply};
+use tandem_proto::api::SandboxStatus;
+use tandem_proto::{FileId, RelPath, SandboxId};
+use tandem_sandbox::{AgentLink, Ended, LaunchSpec, LimitsInForce, LinkEvent, Sandbox, SandboxError};
+use tandem_store::RecordKind;
+use tokio::sync::{mpsc, watch};
+
+use super::files::Stored;
+use super::mailbox::{Reply, RoomError};
+use super::tree::Kind;
+use super::{Continuation, Room};
+use crate::archive::tar;
+
+/// A failed sandbox is tried again when somebody asks after this.
+const RETRY: Duration = Duration::from_secs(5);
+/// Blobs fetched at once while filling.
+const FETCHES: usize = 16;
+
+/// A started sandbox.
+struct Running {
+    id: SandboxId,
+    link: AgentLink,
+    limits: LimitsInForce,
+    events: Option<mpsc::Receiver<LinkEvent>>,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+enum Stage {
+    Off,
+    Launching,
+    /// The agent is there, the files are on their way.
+    Filling(Running),
+    Ready(Running),
+    Failed { message: String, at: Instant },
+    Stopping,
+}
+
+/// Limits shown to people.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownLimits {
+    /// Memory, when it is limited.
+    pub memory_bytes: Option<u64>,
+    /// Disk, when it is limited.
+    pub disk_bytes: Option<u64>,
+}
+
+/// See the module.
+pub struct SandboxState {
+    stage: Stage,
+    stage_text: &'static str,
+    ports: Vec<ListeningPort>,
+    limits: tandem_sandbox::Limits,
+}
+
+/// What a sandbox says.
+#[derive(Debug)]
+pub enum SandboxEvent {
+    /// From its agent.
+    Link(LinkEvent),
+    /// It ended.
+    Ended(String),
+}
+
+impl SandboxState {
+    /// None yet.
+    pub fn new(limits: tandem_sandbox::Limits) -> Self {
+        Self { stage: Stage::Off, stage_text: "starting", ports: Vec::new(), limits }
+    }
+
+    fn running(&self) -> Option<&Running> {
+        match &self.stage {
+            Stage::Filling(running) | Stage::Ready(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// The next event; never, without a sandbox. Cancel-safe.
+    pub async fn next_event(&mut self) -> SandboxEvent {
+        let (Stage::Filling(running) | Stage::Ready(running)) = &mut self.stage else {
+            return std::future::pending().await;
+        };
+        loop {
+            let Some(events) = &mut running.events else {
+                let ended = running.ended.wait_for(Option::is_some).await;
+                return SandboxEvent::Ended(reason(ended.ok().as_deref()));
+            };
+            tokio::select! {
+                ended = running.ended.wait_for(Option::is_some) => {
+                    return SandboxEvent::Ended(reason(ended.ok().as_deref()));
+                }
+                event = events.recv() => match event {
+                    Some(event) => return SandboxEvent::Link(event),
+                    None => running.events = None,
+                }
+            }
+        }
+    }
+
+    /// The agent, when the files are there.
+    pub fn ready_link(&self) -> Option<&AgentLink> {
+        match &self.stage {
+            Stage::Ready(running) => Some(&running.link),
+            _ => None,
+        }
+    }
+
+    /// The agent.
+    pub fn link(&self) -> Option<&AgentLink> {
+        self.running().map(|running| &running.link)
+    }
+
+    /// The sandbox's id.
+    pub fn id(&self) -> Option<SandboxId> {
+        self.running().map(|running| running.id)
+    }
+
+    /// Whether one runs.
+    pub fn is_up(&self) -> bool {
+        self.running().is_some()
+    }
+
+    /// Whether it will be ready, or failed, before long.
+    pub fn is_coming(&self) -> bool {
+        matches!(self.stage, Stage::Launching | Stage::Filling(_))
+    }
+
+    /// For `#live`.
+    pub fn status(&self) -> SandboxStatus {
+        match &self.stage {
+            Stage::Off => SandboxStatus::Off,
+            Stage::Launching => SandboxStatus::Starting { stage: self.stage_text.to_owned() },
+            Stage::Filling(_) => SandboxStatus::Starting { stage: "copying files".to_owned() },
+            Stage::Ready(_) => SandboxStatus::Ready,
+            Stage::Failed { message, .. } => SandboxStatus::Failed { message: message.clone() },
+            Stage::Stopping => SandboxStatus::Stopping,
+        }
+    }
+
+    /// Listening ports.
+    pub fn ports(&self) -> &[ListeningPort] {
+        &self.ports
+    }
+
+    /// Limits that hold.
+    pub fn limits(&self) -> Option<ShownLimits> {
+        let force = self.running()?.limits;
+        Some(ShownLimits {
+            memory_bytes: force.memory.then_some(self.limits.memory_bytes),
+            disk_bytes: force.disk.then_some(self.limits.disk_bytes),
+        })
+    }
+
+    /// Takes the sandbox away from the room, to stop it or to leave it running.
+    pub fn take(&mut self) -> Option<SandboxId> {
+        let id = self.id();
+        self.stage = Stage::Stopping;
+        self.ports.clear();
+        id
+    }
+}
+
+fn reason(ended: Option<&Option<Ended>>) -> String {
+    ended
+        .and_then(Option::as_ref)
+        .map_or_else(|| "the sandbox ended".to_owned(), |ended| ended.reason.clone())
+}
+
+impl Room {
+    /// Somebody is here: a sandbox is wanted.
+    pub(super) fn want_sandbox(&mut self) {
+        let wanted = match &self.sandbox.stage {
+            Stage::Off => true,
+            Stage::Failed { at, .. } => at.elapsed() >= RETRY,
+            _ => false,
+        };
+        if !wanted || self.ending.is_some() {
+            return;
+        }
+        self.sandbox.stage = Stage::Launching;
+        self.live.changed();
+        let spec = LaunchSpec {
+            sandbox: self.shared.random_sandbox_id(),
+            repl: self.repl,
+            limits: self.sandbox.limits,
+            env: self.shared.sandbox_env(self.repl),
+        };
+        let driver = self.shared.driver.clone();
+        self.spawn(async move {
+            let launched = driver.launch(spec).await;
+            Box::new(move |room: &mut Room| room.sandbox_launched(launched)) as Continuation
+        });
+    }
+
+    fn sandbox_launched(&mut self, launched: Result<Sandbox, SandboxError>) {
+        match launched {
+            Ok(sandbox) => {
+                self.take_in(sandbox);
+                self.fill_sandbox();
+            }
+            Err(error) => {
+                tracing::warn!(repl = %self.repl, %error, "the sandbox did not start");
+                self.sandbox_failed(format!("The sandbox could not start: {error}. Editing goes on; Run and the shell will try again."));
+            }
+        }
+    }
+
+    fn take_in(&mut self, sandbox: Sandbox) {
+        let events = sandbox.link.take_events();
+        self.sandbox.stage = Stage::Filling(Running {
+            id: sandbox.id,
+            link: sandbox.link,
+            limits: sandbox.limits_in_force,
+            events,
+            ended: sandbox.ended,
+        });
+        self.configure_agent();
+        self.live.changed();
+    }
+
+    /// A sandbox that an earlier server left running: its disk is the truth about programs'
+    /// writes, ours about people's edits.
+    pub(super) fn adopt_sandbox(&mut self, sandbox: Sandbox) {
+        self.disk.set_adopted();
+        self.take_in(sandbox);
+    }
+
+    /// Tells the agent what to ignore.
+    pub(super) fn configure_agent(&mut self) {
+        let Some(link) = self.sandbox.link().cloned() else { return };
+        let configure = Configure { ignore: self.project.ignore.clone() };
+        self.spawn(async move {
+            // A lost connection is configured anew by the link.
+            drop(link.configure(configure).await);
+            Box::new(|_: &mut Room| {}) as Continuation
+        });
+    }
+
+    fn sandbox_failed(&mut self, message: String) {
+        self.sandbox.stage = Stage::Failed { message, at: Instant::now() };
+        self.sandbox.ports.clear();
+        self.files.forget_disk();
+        self.disk.sandbox_gone();
+        self.terminals.sandbox_gone();
+        self.live.changed();
+        self.sandbox_settled();
+    }
+
+    /// Whoever waited for a sandbox goes on, with or without one.
+    pub(super) fn sandbox_settled(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting_for_sandbox) {
+            waiting(self);
+        }
+    }
+
+    /// Sends every file into the new sandbox. What the open documents hold now becomes the base
+    /// of their merge with the disk.
+    fn fill_sandbox(&mut self) {
+        let Some(link) = self.sandbox.link().cloned() else { return };
+        let mut folders = Vec::new();
+        let mut ready = Vec::new();
+        let mut fetch: Vec<(FileId, RelPath, bool, Stored)> = Vec::new();
+        for id in self.tree.subtree(FileId::ROOT) {
+            let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else { continue };
+            match &node.kind {
+                Kind::Folder => folders.push(path),
+                Kind::File => {
+                    let executable = node.executable;
+                    if let Some(document) = self.documents.get_mut(id) {
+                        let content = document.rest_on_disk();
+                        ready.push((id, tar::File { path, executable, content }));
+                    } else if let Some(stored) = self.files.stored(id) {
+                        fetch.push((id, path, executable, stored.clone()));
+                    }
+                }
+                Kind::Symlink(_) | Kind::Other => {}
+            }
+        }
+        self.disk.unwritten.clear();
+        let links: Vec<(RelPath, String)> = self
+            .tree
+            .iter()
+            .filter_map(|(id, node)| match &node.kind {
+                Kind::Symlink(target) => Some((self.tree.path(id)?, target.clone())),
+                _ => None,
+            })
+            .collect();
+        let (shared, store) = (self.shared.clone(), self.store.clone());
+        self.spawn(async move {
+            let fetched = futures_util::stream::iter(fetch.into_iter().map(|(id, path, executable, stored)| {
+                let (shared, store) = (shared.clone(), store.clone());
+                async move {
+                    let content = match stored {
+                        Stored::Blob { hash, .. } => store.get_blob(&hash).await.map_err(|error| error.to_string()),
+                        Stored::Document { generation, format, .. } => {
+                            super::loading::stored_text(&shared, &store, id, generation, format).await
+                        }
+                    };
+                    (id, content.map(|content| tar::File { path, executable, content }))
+                }
+            }))
+            .buffer_unordered(FETCHES)
+            .collect::<Vec<_>>()
+            .await;
+            let mut files = ready;
+            for (id, file) in fetched {
+                match file {
+                    Ok(file) => files.push((id, file)),
+                    Err(reason) => {
+                        let message = format!("A file could not be read from the blob store: {reason}. Nothing is lost; try again when the store answers.");
+                        return Box::new(move |room: &mut Room| room.abandon_sandbox(message)) as Continuation;
+                    }
+                }
+            }
+            let outcome = fill(&link, files, &folders, &links).await;
+            Box::new(move |room: &mut Room| match outcome {
+                Ok(filled) => room.sandbox_filled(filled),
+                Err(reason) => room.abandon_sandbox(format!("The files could not be copied into the sandbox: {reason}")),
+            }) as Continuation
+        });
+    }
+
+    /// Ends a sandbox that cannot be used and says why.
+    fn abandon_sandbox(&mut self, message: String) {
+        tracing::warn!(repl = %self.repl, message, "the sandbox is given up");
+        if let Some(id) = self.sandbox.take() {
+            let driver = self.shared.driver.clone();
+            self.spawn(async move {
+                let stopped = driver.stop(id, Duration::ZERO).await;
+                Box::new(move |room: &mut Room| {
+                    if let Err(error) = stopped {
+                        tracing::error!(repl = %room.repl, %error, "a sandbox could not be stopped");
+                    }
+                }) as Continuation
+            });
+        }
+        self.sandbox_failed(message);
+    }
+
+    fn sandbox_filled(&mut self, filled: Filled) {
+        let entries: HashMap<&RelPath, &Entry> =
+            filled.entries.iter().map(|entry| (&entry.path, entry)).collect();
+        for (id, hash) in filled.hashes {
+            let Some(entry) = self.tree.path(id).and_then(|path| entries.get(&path).copied()) else {
+                continue;
+            };
+            match self.documents.get_mut(id) {
+                Some(document) => {
+                    if document.disk.disk_hash == Some(hash) {
+                        document.disk.signature = Some(entry.signature);
+                    }
+                    self.log(RecordKind::Base, id, Bytes::copy_from_slice(&hash));
+                }
+                None => self.files.remember(id, super::files::AtRest { signature: entry.signature, hash }),
+            }
+            self.disk.saw(id, entry.signature);
+        }
+        self.sandbox_ready();
+    }
+
+    /// The sandbox holds what the tree says.
+    fn sandbox_ready(&mut self) {
+        self.adopted_ready();
+        self.write_everything_unwritten();
+        self.sandbox_settled();
+        self.inspect_changed();
+    }
+
+    /// The agent may be used from now on.
+    pub(super) fn adopted_ready(&mut self) {
+        let stage = std::mem::replace(&mut self.sandbox.stage, Stage::Off);
+        self.sandbox.stage = match stage {
+            Stage::Filling(running) => Stage::Ready(running),
+            other => other,
+        };
+        self.live.changed();
+    }
+
+    /// Does something when there is a sandbox, starting one if need be.
+    pub(super) fn with_sandbox<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        then: impl FnOnce(&mut Room, AgentLink, Reply<T>) + Send + 'static,
+    ) {
+        self.want_sandbox();
+        if let Some(link) = self.sandbox.ready_link().cloned() {
+            return then(self, link, reply);
+        }
+        if self.sandbox.is_coming() {
+            self.waiting_for_sandbox.push(Box::new(move |room| {
+                match room.sandbox.ready_link().cloned() {
+                    Some(link) => then(room, link, reply),
+                    None => drop(reply.send(Err(room.no_sandbox()))),
+                }
+            }));
+            return;
+        }
+        drop(reply.send(Err(self.no_sandbox())));
+    }
+
+    fn no_sandbox(&self) -> RoomError {
+        RoomError::Unavailable(match &self.sandbox.stage {
+            Stage::Failed { message, .. } => message.clone(),
+            _ => "there is no sandbox now; try again".to_owned(),
+        })
+    }
+
+    /// Something from the sandbox.
+    pub(super) fn sandbox_event(&mut self, event: SandboxEvent) {
+        match event {
+            SandboxEvent::Ended(reason) => {
+                tracing::warn!(repl = %self.repl, reason, "the sandbox ended");
+                self.abandon_sandbox(format!("The sandbox ended: {reason}. Your files are safe; it starts again with Run or a shell."));
+            }
+            SandboxEvent::Link(LinkEvent::Connected(hello)) => self.agent_connected(hello),
+            SandboxEvent::Link(LinkEvent::Disconnected) => {
+                tracing::info!(repl = %self.repl, "the agent's connection was lost");
+                self.disk.connection_lost();
+            }
+            SandboxEvent::Link(LinkEvent::Event(event)) => self.agent_event(event),
+        }
+    }
+
+    fn agent_connected(&mut self, hello: Hello) {
+        self.terminals.agent_has(hello.terminals);
+        self.live.changed();
+        // The first connection of a new sandbox is not scanned: it is being filled.
+        if self.disk.is_known() || self.disk.is_adopted() {
+            self.rescan();
+        }
+    }
+
+    fn agent_event(&mut self, event: Event) {
+        match event {
+            Event::Changed { paths } => {
+                self.disk.changed.extend(paths);
+                self.inspect_changed();
+            }
+            Event::Overflow => self.rescan(),
+            Event::ScanChunk { id: _, entries } => self.disk.scanned(entries),
+            Event::Ports { ports } => {
+                self.sandbox.ports = ports;
+                self.live.changed();
+            }
+            Event::Exited { terminal, exit } => self.terminal_exited(terminal, exit),
+            Event::Title { terminal, title } => {
+                self.terminals.set_title(terminal, title);
+                self.live.changed();
+            }
+        }
+    }
+
+    /// Where a port can be dialled.
+    pub(super) fn port_door(&mut self, port: u16, reply: Reply<(AgentLink, ListeningPort)>) {
+        let listening = self.sandbox.ports.iter().find(|listening| listening.port == port).copied();
+        let answer = match (listening, self.sandbox.ready_link()) {
+            (Some(listening), Some(link)) => Ok((link.clone(), listening)),
+            (None, Some(_)) => Err(RoomError::NotFound(format!("nothing listens on port {port} yet"))),
+            (_, None) => {
+                let coming = self.sandbox.is_coming();
+                self.want_sandbox();
+                Err(RoomError::Unavailable(if coming || self.sandbox.is_coming() {
+                    "the sandbox is starting".to_owned()
+                } else {
+                    "the sandbox is not running".to_owned()
+                }))
+            }
+        };
+        drop(reply.send(answer));
+    }
+}
+
+struct Filled {
+    hashes: Vec<(FileId, [u8; 32])>,
+    entries: Vec<Entry>,
+}
+
+async fn fill(
+    link: &AgentLink,
+    files: Vec<(FileId, tar::File)>,
+    folders: &[RelPath],
+    links: &[(RelPath, String)],
+) -> Result<Filled, String> {
+    let hashes = files.iter().map(|(id, file)| (*id, *blake3::hash(&file.content).as_bytes())).collect();
+    let paths: Vec<RelPath> = files.iter().map(|(_, file)| file.path.clone()).collect();
+    let files: Vec<tar::File> = files.into_iter().map(|(_, file)| file).collect();
+    let bytes: Bytes = tar::pack_with_links(&files, folders, links).into();
+    link.unpack(std::io::Cursor::new(bytes)).await.map_err(|error| error.to_string())?;
+    let stats = paths.into_iter().map(|path| async move {
+        match link.request(Op::Stat { path }).await {
+            Ok(AgentReply::Entry(entry)) => entry,
+            _ => None,
+        }
+    });
+    let entries = futures_util::stream::iter(stats)
+        .buffer_unordered(FETCHES)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    Ok(Filled { hashes, entries })
+}

@@ -1,0 +1,6 @@
+//! WebSockets: documents by three protocols, and terminals.
+
+pub mod documents;
+pub mod outbox;
+pub mod protocol;
+pub mod terminal;
