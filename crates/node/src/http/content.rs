@@ -16,10 +16,10 @@ use crate::room::FileContent;
 pub async fn bytes(node: &Node, repl: tandem_proto::ReplId, content: FileContent) -> Result<Bytes, Failure> {
     match content {
         FileContent::Bytes(bytes) => Ok(bytes),
-        FileContent::Blob(hash, size) => {
-            within(size)?;
+        FileContent::Blob(blob) => {
+            within(blob.size)?;
             let store = node.store(repl);
-            store.get_blob(&hash).await.map_err(|error| Failure::unavailable(error.to_string()))
+            store.get_blob(&blob).await.map_err(|error| Failure::unavailable(error.to_string()))
         }
         FileContent::Disk(link, path, size) => {
             within(size)?;

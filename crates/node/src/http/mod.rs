@@ -20,7 +20,7 @@ use tandem_proto::{Grant, ReplId, limits};
 use crate::lease::wall_ms;
 use crate::node::Node;
 use crate::room::RoomHandle;
-use problem::Failure;
+pub use problem::Failure;
 
 /// All routes of a node.
 pub fn router(node: Node) -> Router {

@@ -3,7 +3,7 @@
 //! Dirty is always a comparison of positions: what was edited against what was saved or written
 //! to disk. A document leaves memory only when nobody has it open and both comparisons are equal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use tandem_doc::awareness::Awareness;
 use tandem_doc::text::TextFormat;
 use tandem_doc::{DiskMerge, Document};
 use tandem_proto::agent::Signature;
-use tandem_proto::{FileId, Generation, Lsn};
+use tandem_proto::{Epoch, FileId, Generation, Lsn};
 
 use super::{Continuation, PeerId};
 use crate::socket::protocol::{Inbound, Protocol};
@@ -87,6 +87,8 @@ pub struct OpenDocument {
     pub saved_edits: u64,
     /// Position of the last logged edit.
     pub last_lsn: Lsn,
+    /// Snapshots of earlier epochs that it contains.
+    pub merged: BTreeMap<Epoch, Lsn>,
     /// When the oldest unsaved edit was made.
     pub unsaved_since: Option<Instant>,
     /// When the last edit was made.
@@ -200,8 +202,8 @@ impl Documents {
         self.slots.len()
     }
 
-    /// Whether any document is being loaded.
-    pub fn is_loading(&self) -> bool {
-        self.slots.values().any(|slot| matches!(slot, Slot::Loading(_)))
+    /// Whether a document is being loaded whose last edits only the log has.
+    pub fn is_loading_with_log(&self) -> bool {
+        self.slots.values().any(|slot| matches!(slot, Slot::Loading(loading) if !loading.after.is_empty()))
     }
 }

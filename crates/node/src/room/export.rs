@@ -28,8 +28,8 @@ impl Room {
                         let content = FileContent::Bytes(bytes.into());
                         export.files.push(ExportFile { path, executable, content });
                     }
-                    (None, Some(Stored::Blob { hash, size })) => {
-                        let content = FileContent::Blob(*hash, *size);
+                    (None, Some(Stored::Blob(blob))) => {
+                        let content = FileContent::Blob(blob.clone());
                         export.files.push(ExportFile { path, executable, content });
                     }
                     (None, Some(Stored::Document { generation, format, .. })) => {

@@ -14,7 +14,7 @@ use tandem_proto::api::TreeEntry;
 use tandem_proto::live::Refusal;
 use tandem_proto::{FileId, Generation, RelPath, limits};
 use tandem_sandbox::LinkError;
-use tandem_store::{BlobHash, RecordKind};
+use tandem_store::{BlobRef, RecordKind};
 
 use super::documents::Slot;
 use super::mailbox::{FileContent, Reply, RoomError, WriteFile};
@@ -33,18 +33,15 @@ pub enum Stored {
         generation: Generation,
         /// How it is written to a file.
         format: TextFormat,
+        /// Key of the last snapshot; `None` while everything is in the log.
+        snapshot: Option<String>,
         /// blake3 of the file's bytes at the last snapshot.
         hash: Option<[u8; 32]>,
         /// Bytes of the file at the last snapshot.
         size: u64,
     },
     /// A blob.
-    Blob {
-        /// Its address.
-        hash: BlobHash,
-        /// Bytes.
-        size: u64,
-    },
+    Blob(BlobRef),
 }
 
 /// A closed file's state on disk.
@@ -260,9 +257,7 @@ impl Room {
             return drop(reply.send(Ok((content, entry))));
         }
         match self.files.stored(id).cloned() {
-            Some(Stored::Blob { hash, size }) => {
-                drop(reply.send(Ok((FileContent::Blob(hash, size), entry))));
-            }
+            Some(Stored::Blob(blob)) => drop(reply.send(Ok((FileContent::Blob(blob), entry)))),
             Some(Stored::Document { generation, format, .. }) => {
                 let (shared, store) = (self.shared.clone(), self.store.clone());
                 self.spawn(async move {
@@ -348,8 +343,8 @@ impl Room {
         let path = request.path.clone();
         self.spawn(async move {
             let stored = store.put_blob(request.content.clone()).await;
-            let hash = match stored {
-                Ok(hash) => hash,
+            let blob = match stored {
+                Ok(blob) => blob,
                 Err(error) => {
                     return Box::new(move |_: &mut Room| drop(reply.send(Err(RoomError::Unavailable(error.to_string())))))
                         as Continuation;
@@ -361,10 +356,9 @@ impl Room {
                 let error = refused(&error);
                 return Box::new(move |_: &mut Room| drop(reply.send(Err(error)))) as Continuation;
             }
-            let size = request.content.len() as u64;
             Box::new(move |room: &mut Room| {
-                let executable = request.executable;
-                let answer = room.put_file(&path, size, executable, Some(Stored::Blob { hash, size }));
+                let (size, executable) = (blob.size, request.executable);
+                let answer = room.put_file(&path, size, executable, Some(Stored::Blob(blob)));
                 room.reply_durably(reply, answer);
             }) as Continuation
         });

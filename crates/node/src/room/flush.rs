@@ -4,7 +4,7 @@
 //! Dirty is a comparison of positions. A flush takes states and positions in one turn; what is
 //! edited meanwhile stays owed. A snapshot is reloaded and compared before a manifest names it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use tandem_doc::text::{self, TextFormat};
 use tandem_doc::Document;
 use tandem_proto::agent::{AgentError, Op, Reply as AgentReply};
 use tandem_proto::live::AckLevel;
-use tandem_proto::{FileId, Generation, Lsn, RelPath, limits};
+use tandem_proto::{Epoch, FileId, Generation, Lsn, RelPath, limits};
 use tandem_sandbox::{AgentLink, LinkError};
-use tandem_store::{BlobHash, Manifest, Positions, ReplStore};
+use tandem_store::{BlobRef, ContentHash, Manifest, NewSnapshot, Positions, ReplStore};
 
 use super::files::Stored;
 use super::mailbox::{Reply, RoomError};
@@ -87,9 +87,14 @@ impl Saved {
         self.given_up = true;
     }
 
-    /// Whether a flush is under way.
-    pub fn is_busy(&self) -> bool {
-        self.in_flight
+    /// Whether nothing more is written.
+    pub fn gave_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Key of the newest committed manifest.
+    pub fn head(&self) -> Option<&str> {
+        self.head.as_deref()
     }
 
     /// When to look again.
@@ -108,8 +113,9 @@ struct Captured {
     file: FileId,
     generation: Generation,
     format: TextFormat,
-    state: Vec<u8>,
+    state: Bytes,
     text: String,
+    merged: BTreeMap<Epoch, Lsn>,
     edits: u64,
     lsn: Lsn,
     readers: Vec<(PeerId, u64)>,
@@ -129,8 +135,8 @@ struct Capture {
 /// What a flush did.
 struct Flushed {
     key: String,
-    documents: Vec<(Captured, u64, [u8; 32])>,
-    files: Vec<(FileId, Instant, Option<(BlobHash, u64)>)>,
+    documents: Vec<(Captured, Stored)>,
+    files: Vec<(FileId, Instant, Option<BlobRef>)>,
     covered: Positions,
 }
 
@@ -217,7 +223,8 @@ impl Room {
                 file: *file,
                 generation: document.generation,
                 format: document.format,
-                state,
+                state: state.into(),
+                merged: document.merged.clone(),
                 text: document.doc.text(),
                 edits: document.edits,
                 lsn: self.last_lsn,
@@ -287,16 +294,16 @@ impl Room {
             tracing::info!(repl = %self.repl, "the blob store answers again");
             self.live.changed();
         }
-        for (captured, size, hash) in flushed.documents {
-            self.document_saved(captured, size, hash);
+        for (captured, stored) in flushed.documents {
+            self.document_saved(captured, stored);
         }
         for (file, since, blob) in flushed.files {
             self.files.mark_stored(file, since);
-            if let Some((hash, size)) = blob
+            if let Some(blob) = blob
                 && self.tree.get(file).is_some()
                 && !matches!(self.files.stored(file), Some(Stored::Document { .. }))
             {
-                self.files.set_stored(file, Stored::Blob { hash, size });
+                self.files.set_stored(file, Stored::Blob(blob));
             }
         }
         if self.files.dirty().next().is_some() {
@@ -305,11 +312,10 @@ impl Room {
         self.shared.log.covered(self.repl, &flushed.covered);
     }
 
-    fn document_saved(&mut self, captured: Captured, size: u64, hash: [u8; 32]) {
+    fn document_saved(&mut self, captured: Captured, stored: Stored) {
         let file = captured.file;
         if self.tree.get(file).is_some() {
-            let (generation, format) = (captured.generation, captured.format);
-            self.files.set_stored(file, Stored::Document { generation, format, hash: Some(hash), size });
+            self.files.set_stored(file, stored);
         }
         let Some(document) = self.documents.get_mut(file) else { return };
         document.saved_edits = captured.edits;
@@ -371,24 +377,33 @@ async fn flush(shared: &Arc<Shared>, store: &ReplStore, capture: Capture) -> Res
     let mut saved = Vec::with_capacity(documents.len());
     for captured in documents {
         let captured = verify(captured).await?;
-        let state = Bytes::from(captured.state.clone());
-        store
-            .put_snapshot(epoch, captured.file, captured.generation, captured.lsn, state)
-            .await
-            .map_err(store_error)?;
+        let snapshot = NewSnapshot {
+            epoch,
+            file: captured.file,
+            generation: captured.generation,
+            lsn: captured.lsn,
+            state: captured.state.clone(),
+            text_hash: ContentHash::of(captured.text.as_bytes()),
+            merged: captured.merged.clone(),
+        };
+        let key = store.put_snapshot(&snapshot).await.map_err(store_error)?;
         let bytes = text::encode_file(&captured.text, captured.format);
-        let hash = *blake3::hash(&bytes).as_bytes();
-        let size = bytes.len() as u64;
-        let (generation, format) = (captured.generation, captured.format);
-        stored.insert(captured.file, Stored::Document { generation, format, hash: Some(hash), size });
-        saved.push((captured, size, hash));
+        let document = Stored::Document {
+            generation: captured.generation,
+            format: captured.format,
+            snapshot: Some(key),
+            hash: Some(*blake3::hash(&bytes).as_bytes()),
+            size: bytes.len() as u64,
+        };
+        stored.insert(captured.file, document.clone());
+        saved.push((captured, document));
     }
     let mut stored_files = Vec::with_capacity(files.len());
     for (file, path, since) in files {
         let Some(link) = &link else { continue };
         let blob = store_file(store, link, path).await?;
-        if let Some((hash, size)) = blob {
-            stored.insert(file, Stored::Blob { hash, size });
+        if let Some(blob) = blob {
+            stored.insert(file, Stored::Blob(blob));
         }
         stored_files.push((file, since, blob));
     }
@@ -396,7 +411,7 @@ async fn flush(shared: &Arc<Shared>, store: &ReplStore, capture: Capture) -> Res
     manifest.saved_ms = wall_ms();
     let covered = manifest.covered.clone();
     let repl = manifest.repl;
-    let key = store.put_manifest(manifest).await.map_err(store_error)?;
+    let key = store.put_manifest(&manifest).await.map_err(store_error)?;
     match shared.web.move_head(repl, epoch, head, key.clone()).await {
         Ok(true) => Ok(Flushed { key, documents: saved, files: stored_files, covered }),
         Ok(false) => Err(FlushError::HeadMoved),
@@ -420,7 +435,7 @@ async fn store_file(
     store: &ReplStore,
     link: &AgentLink,
     path: RelPath,
-) -> Result<Option<(BlobHash, u64)>, FlushError> {
+) -> Result<Option<BlobRef>, FlushError> {
     let content = match link.request(Op::Read { path: path.clone(), max_bytes: limits::MAX_TEXT_BYTES as u64 }).await {
         Ok(AgentReply::Content { content, .. }) => Some(content),
         Ok(_) => None,
@@ -429,7 +444,5 @@ async fn store_file(
         Err(_) => return Err(FlushError::Gone),
     };
     let Some(content) = content else { return Ok(None) };
-    let size = content.len() as u64;
-    let hash = store.put_blob(content).await.map_err(store_error)?;
-    Ok(Some((hash, size)))
+    store.put_blob(content).await.map(Some).map_err(store_error)
 }

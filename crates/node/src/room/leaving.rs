@@ -162,6 +162,7 @@ impl Room {
     /// Stops the sandbox; there is no way back.
     fn close(&mut self) {
         self.leaving.phase = Phase::Closing;
+        self.closing.cancel();
         self.live.changed();
         let keep = self.ending == Some(Ending::KeepSandbox);
         let Some(id) = self.sandbox.take().filter(|_| !keep) else {
@@ -215,7 +216,7 @@ impl Room {
 
     /// Whether the loop may end.
     pub(super) fn may_finish(&mut self) -> bool {
-        if self.ending.is_some() && self.saved_gave_up() && !matches!(self.leaving.phase, Phase::Closing | Phase::Left) {
+        if self.ending.is_some() && self.saved.gave_up() && !matches!(self.leaving.phase, Phase::Closing | Phase::Left) {
             self.close();
         }
         self.leaving.phase == Phase::Left && self.tasks.is_empty()

@@ -3,7 +3,7 @@
 //! Only the server makes a document from bytes, once, as a logged edit that nobody sees before it
 //! is durable (golden rule 7): made twice, the text would be there twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +15,8 @@ use tandem_proto::agent::{Op, Reply as AgentReply};
 use tandem_proto::live::Refusal;
 use tandem_proto::{FileId, Generation, Lsn, limits};
 
+use tandem_store::Snapshots;
+
 use super::documents::{DiskState, Loading, OpenDocument, Slot};
 use super::files::{AtRest, Stored};
 use super::{Continuation, Room};
@@ -23,7 +25,7 @@ use crate::shared::Shared;
 /// What a document is made of.
 pub(super) enum Source {
     /// Snapshots and logged edits: an existing history.
-    History { generation: Generation, format: TextFormat, updates: Vec<Bytes> },
+    History { generation: Generation, format: TextFormat, snapshots: Snapshots },
     /// A file's bytes: a new history.
     File(Bytes),
 }
@@ -33,25 +35,29 @@ impl Room {
     pub(super) fn load_document(&mut self, file: FileId) {
         self.documents.insert(file, Slot::Loading(Loading::default()));
         match self.files.stored(file) {
-            Some(Stored::Document { generation, format, .. }) => {
-                let (generation, format) = (*generation, *format);
+            Some(Stored::Document { generation, format, snapshot, .. }) => {
+                let (generation, format, saved) = (*generation, *format, snapshot.is_some());
                 let store = self.store.clone();
                 self.spawn(async move {
-                    let snapshots = store.get_snapshots(file, generation).await;
-                    let outcome = snapshots
-                        .map(|updates| Source::History { generation, format, updates })
-                        .map_err(|error| (Refusal::Unavailable, error.to_string()));
-                    loaded(file, outcome)
+                    let outcome = match store.get_snapshots(file, generation).await {
+                        // Never an empty document in the place of a lost one.
+                        Ok(snapshots) if saved && snapshots.found.is_empty() => {
+                            Err("its snapshot is missing in the blob store".to_owned())
+                        }
+                        Ok(snapshots) => Ok(Source::History { generation, format, snapshots }),
+                        Err(error) => Err(error.to_string()),
+                    };
+                    loaded(file, outcome.map_err(|reason| (Refusal::Unavailable, reason)))
                 });
             }
-            Some(Stored::Blob { hash, size }) if !self.files.is_dirty(file) => {
-                let (hash, size) = (*hash, *size);
+            Some(Stored::Blob(blob)) if !self.files.is_dirty(file) => {
+                let blob = blob.clone();
                 let store = self.store.clone();
                 self.spawn(async move {
-                    if size > limits::MAX_TEXT_BYTES as u64 {
+                    if blob.size > limits::MAX_TEXT_BYTES as u64 {
                         return loaded(file, Err((Refusal::NotText, "the file is too large".to_owned())));
                     }
-                    let bytes = store.get_blob(&hash).await;
+                    let bytes = store.get_blob(&blob).await;
                     let outcome = bytes
                         .map(Source::File)
                         .map_err(|error| (Refusal::Unavailable, error.to_string()));
@@ -122,8 +128,8 @@ impl Room {
             _ => return,
         };
         let built = match source {
-            Source::History { generation, format, updates } => {
-                self.build_from_history(generation, format, &updates, &after)
+            Source::History { generation, format, snapshots } => {
+                self.build_from_history(generation, format, snapshots, &after)
             }
             Source::File(bytes) => self.build_from_file(file, &bytes),
         };
@@ -135,7 +141,13 @@ impl Room {
             return;
         };
         if let Some(format) = seed.as_ref().map(|seed| seed.format) {
-            let stored = Stored::Document { generation: Generation(1), format, hash: None, size: 0 };
+            let stored = Stored::Document {
+                generation: Generation(1),
+                format,
+                snapshot: None,
+                hash: None,
+                size: 0,
+            };
             self.log_content(file, stored);
         }
         if let Some(update) = seed.and_then(|seed| seed.update) {
@@ -167,10 +179,10 @@ impl Room {
         &self,
         generation: Generation,
         format: TextFormat,
-        snapshots: &[Bytes],
+        snapshots: Snapshots,
         after: &[Bytes],
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
-        let mut doc = load_all(self.client_id, snapshots)
+        let mut doc = load_all(self.client_id, &snapshots)
             .map_err(|reason| (Refusal::Unavailable, reason))?;
         let saved_text = doc.text();
         let mut fresh = 0;
@@ -189,7 +201,7 @@ impl Room {
         if fresh > 0 {
             document.unsaved_since = Some(Instant::now());
         }
-        document.last_lsn = Lsn(0);
+        document.merged = snapshots.merged;
         Ok((document, None))
     }
 
@@ -245,6 +257,7 @@ fn open_document(doc: Document, generation: Generation, format: TextFormat, merg
         edits: 0,
         saved_edits: 0,
         last_lsn: Lsn(0),
+        merged: BTreeMap::new(),
         unsaved_since: None,
         last_edit: Instant::now(),
         unsaved_bytes: 0,
@@ -261,10 +274,10 @@ fn loaded(file: FileId, outcome: Result<Source, (Refusal, String)>) -> Continuat
 }
 
 /// Merges all snapshots of one history: an idempotent union, whatever wrote them.
-pub(super) fn load_all(client_id: u64, snapshots: &[Bytes]) -> Result<Document, String> {
+pub(super) fn load_all(client_id: u64, snapshots: &Snapshots) -> Result<Document, String> {
     let mut doc = Document::new(client_id);
-    for snapshot in snapshots {
-        doc.merge_stored(snapshot).map_err(|reason| format!("a stored snapshot does not apply: {reason}"))?;
+    for snapshot in &snapshots.found {
+        doc.merge_stored(&snapshot.content.state).map_err(|reason| format!("a stored snapshot does not apply: {reason}"))?;
     }
     Ok(doc)
 }

@@ -89,7 +89,7 @@ pub enum FileContent {
     /// In the sandbox, with this many bytes.
     Disk(AgentLink, RelPath, u64),
     /// In the blob store.
-    Blob(tandem_store::BlobHash, u64),
+    Blob(tandem_store::BlobRef),
 }
 
 /// One file for an archive or a fork.

@@ -42,7 +42,7 @@ pub use mailbox::{
     Ask, Command, Export, ExportFile, FileContent, NewPeer, NewVisitor, Reply, RoomError,
     TerminalDoor, WriteFile,
 };
-pub use open::OpenError;
+pub(crate) use open::{OpenError, SeedFile, open, seed};
 pub use project::{DEFAULT_TASK, Project};
 
 use crate::lease::{HeldLease, wall_ms};
@@ -69,6 +69,7 @@ pub type Continuation = Box<dyn FnOnce(&mut Room) + Send>;
 pub struct RoomHandle {
     inbox: mpsc::Sender<Command>,
     summary: watch::Receiver<Summary>,
+    closing: CancellationToken,
     finished: CancellationToken,
 }
 
@@ -113,6 +114,7 @@ pub struct Room {
     deferred: Deferred,
     durable: watch::Receiver<Lsn>,
     last_lsn: Lsn,
+    opened_lsn: Lsn,
 
     sandbox: SandboxState,
     waiting_for_sandbox: Vec<Continuation>,
@@ -122,6 +124,7 @@ pub struct Room {
     saved: Saved,
     leaving: Leaving,
     summary: watch::Sender<Summary>,
+    closing: CancellationToken,
     updated_ms: u64,
     ending: Option<Ending>,
     client_id: u64,
@@ -168,9 +171,14 @@ impl RoomHandle {
         self.finished.cancelled().await;
     }
 
-    /// Whether the mailbox is closed.
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_cancelled()
+    }
+
+    /// Whether there is no way back: wait for [`RoomHandle::finished`], then open it again.
     pub fn is_closing(&self) -> bool {
-        self.inbox.is_closed()
+        self.closing.is_cancelled() || self.inbox.is_closed()
     }
 }
 

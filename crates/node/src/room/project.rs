@@ -113,6 +113,17 @@ impl Project {
         project
     }
 
+    /// Whether a path is never saved.
+    pub fn skips(&self, path: Option<&tandem_proto::RelPath>) -> bool {
+        path.is_some_and(|path| {
+            self.skip.iter().any(|skip| {
+                let skip = skip.trim_end_matches('/');
+                path.as_str() == skip
+                    || path.as_str().strip_prefix(skip).is_some_and(|rest| rest.starts_with('/'))
+            })
+        })
+    }
+
     /// The command of a task.
     pub fn command(&self, task: &str) -> Option<&str> {
         self.tasks.iter().find(|known| known.name == task).map(|task| task.command.as_str())

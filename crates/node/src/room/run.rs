@@ -4,7 +4,7 @@
 use tandem_proto::agent::{Op, TerminalKind};
 use tandem_proto::api::{RunInfo, TerminalInfo};
 use tandem_proto::{FileId, MemberId, RelPath, TerminalId};
-use tandem_store::BlobHash;
+use tandem_store::BlobRef;
 
 use super::documents::Slot;
 use super::files::{Stored, refused};
@@ -162,8 +162,8 @@ impl Room {
                 let bytes = super::loading::stored_text(&shared, &store, file, generation, format).await;
                 project_read(name, bytes.ok())
             }),
-            Some(Stored::Blob { hash, .. }) if !self.files.is_dirty(file) => {
-                self.spawn(async move { project_read(name, blob(&store, hash).await) });
+            Some(Stored::Blob(stored)) if !self.files.is_dirty(file) => {
+                self.spawn(async move { project_read(name, blob(&store, stored).await) });
             }
             _ => {}
         }
@@ -181,8 +181,8 @@ impl Room {
     }
 }
 
-async fn blob(store: &tandem_store::ReplStore, hash: BlobHash) -> Option<bytes::Bytes> {
-    store.get_blob(&hash).await.ok()
+async fn blob(store: &tandem_store::ReplStore, stored: BlobRef) -> Option<bytes::Bytes> {
+    store.get_blob(&stored).await.ok()
 }
 
 fn project_read(name: &'static str, bytes: Option<bytes::Bytes>) -> Continuation {

@@ -299,7 +299,7 @@ impl Room {
                 let (shared, store) = (shared.clone(), store.clone());
                 async move {
                     let content = match stored {
-                        Stored::Blob { hash, .. } => store.get_blob(&hash).await.map_err(|error| error.to_string()),
+                        Stored::Blob(blob) => store.get_blob(&blob).await.map_err(|error| error.to_string()),
                         Stored::Document { generation, format, .. } => {
                             super::loading::stored_text(&shared, &store, id, generation, format).await
                         }

@@ -172,8 +172,8 @@ async fn contents(
                 folders.push(path);
                 continue;
             }
-            (Kind::File, Some(Stored::Blob { hash, .. })) => {
-                store.get_blob(hash).await.map_err(|error| error.to_string())?
+            (Kind::File, Some(Stored::Blob(blob))) => {
+                store.get_blob(blob).await.map_err(|error| error.to_string())?
             }
             (Kind::File, Some(Stored::Document { generation, format, .. })) => {
                 super::loading::stored_text(shared, store, *id, *generation, *format).await?

@@ -76,6 +76,7 @@ impl Room {
                 room.disk.inspecting = false;
                 room.apply_seen(seen);
                 room.inspect_changed();
+                room.scan_settled();
             }) as Continuation
         });
     }
@@ -311,9 +312,24 @@ impl Room {
         }
     }
 
+    /// Does something after the disk was looked at as a whole (before leaving).
+    pub(in crate::room) fn when_scanned(&mut self, then: impl FnOnce(&mut Room) + Send + 'static) {
+        self.disk.after_scan.push(Box::new(then));
+        self.rescan();
+    }
+
+    fn scan_settled(&mut self) {
+        let settled = !self.disk.scanning && !self.disk.inspecting && self.disk.changed.is_empty();
+        if settled || self.sandbox.ready_link().is_none() {
+            for then in std::mem::take(&mut self.disk.after_scan) {
+                then(self);
+            }
+        }
+    }
+
     /// Lists the whole workspace and looks at every difference.
     pub(in crate::room) fn rescan(&mut self) {
-        let Some(link) = self.sandbox.link().cloned() else { return };
+        let Some(link) = self.sandbox.link().cloned() else { return self.scan_settled() };
         if std::mem::replace(&mut self.disk.scanning, true) {
             self.disk.scan_again = true;
             return;
@@ -321,7 +337,10 @@ impl Room {
         self.disk.scan.clear();
         self.spawn(async move {
             let outcome = link.request(Op::Scan { under: None }).await;
-            Box::new(move |room: &mut Room| room.rescanned(outcome)) as Continuation
+            Box::new(move |room: &mut Room| {
+                room.rescanned(outcome);
+                room.scan_settled();
+            }) as Continuation
         });
     }
 

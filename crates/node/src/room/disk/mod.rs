@@ -32,6 +32,7 @@ pub struct Disk {
     scan_again: bool,
     scan: Vec<Entry>,
     barriers: Vec<(Instant, Continuation)>,
+    after_scan: Vec<Continuation>,
     adopted: bool,
 }
 
@@ -69,8 +70,12 @@ impl Disk {
 
     /// The sandbox is gone.
     pub fn sandbox_gone(&mut self) {
-        let barriers = std::mem::take(&mut self.barriers);
-        *self = Self { barriers, unwritten: std::mem::take(&mut self.unwritten), ..Self::default() };
+        *self = Self {
+            barriers: std::mem::take(&mut self.barriers),
+            after_scan: std::mem::take(&mut self.after_scan),
+            unwritten: std::mem::take(&mut self.unwritten),
+            ..Self::default()
+        };
     }
 
     /// The agent will connect again.
