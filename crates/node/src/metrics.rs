@@ -22,7 +22,11 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("tandem_rooms_opened", "Rooms opened since start", self.rooms_opened.clone());
+        registry.register(
+            "tandem_rooms_opened",
+            "Rooms opened since start",
+            self.rooms_opened.clone(),
+        );
         registry.register("tandem_rooms", "Rooms open now", self.rooms.clone());
         registry.register("tandem_people", "People connected, once per repl", self.people.clone());
         registry.register("tandem_sandboxes", "Sandboxes up", self.sandboxes.clone());

@@ -149,7 +149,9 @@ impl Node {
             match self.room(repl).await {
                 Ok(room) => drop(room.ask(Ask::Flush).await),
                 Err(OpenRoomError::Missing) => {}
-                Err(error) => tracing::error!(%repl, %error, "a repl with edits in the log cannot be opened"),
+                Err(error) => {
+                    tracing::error!(%repl, %error, "a repl with edits in the log cannot be opened")
+                }
             }
         }
     }
@@ -203,7 +205,7 @@ impl Node {
             SeedRepl::Template { template } => {
                 let templates = Templates::new(self.inner.shared.blobs.clone());
                 let template = templates.load(&template).await.map_err(|error| match error {
-                    TemplateError::Missing { .. } => Failure::not_found(error.to_string()),
+                    TemplateError::Unknown { .. } => Failure::not_found(error.to_string()),
                     error => Failure::unavailable(error.to_string()),
                 })?;
                 let files = template.files.into_iter().map(|file| SeedFile {
@@ -251,7 +253,8 @@ impl Node {
         let cell = self.cell(repl);
         let mut slot = cell.lock().await;
         if let Some(entry) = slot.take() {
-            drop(entry.endings.send(Ending::Discard).await);
+            // A room that has ended needs no telling.
+            let _ = entry.endings.send(Ending::Discard).await;
             entry.handle.finished().await;
         }
     }
@@ -280,7 +283,8 @@ impl Node {
     pub fn log_error(&self) -> Option<String> {
         match &*self.inner.shared.log.state().borrow() {
             tandem_store::LogState::Ready => None,
-            tandem_store::LogState::ReadOnly { reason } | tandem_store::LogState::Failed { reason } => Some(reason.clone()),
+            tandem_store::LogState::ReadOnly { reason }
+            | tandem_store::LogState::Failed { reason } => Some(reason.clone()),
             tandem_store::LogState::Closed => Some("the server is stopping".to_owned()),
         }
     }
@@ -292,7 +296,12 @@ impl Node {
             .filter_map(|cell| {
                 let slot = cell.value().try_lock().ok()?;
                 let entry = slot.as_ref()?;
-                Some((*cell.key(), entry.handle.clone(), entry.lease.clone(), entry.endings.clone()))
+                Some((
+                    *cell.key(),
+                    entry.handle.clone(),
+                    entry.lease.clone(),
+                    entry.endings.clone(),
+                ))
             })
             .collect()
     }
@@ -323,7 +332,9 @@ impl Node {
             if let Err(error) = self.inner.shared.web.heartbeat(&self.heartbeat()).await {
                 tracing::warn!(%error, "the heartbeat did not reach web");
             }
-            self.inner.metrics.observe(self.entries().iter().map(|(_, handle, _, _)| handle.summary()));
+            self.inner
+                .metrics
+                .observe(self.entries().iter().map(|(_, handle, _, _)| handle.summary()));
         }
     }
 
@@ -353,7 +364,7 @@ impl Node {
             } else if renewed.lost.contains(&repl) {
                 tracing::error!(%repl, "the lease was lost to another server");
                 lease.expire();
-                drop(endings.send(Ending::LostLease).await);
+                let _ = endings.send(Ending::LostLease).await;
             }
         }
     }
@@ -376,7 +387,7 @@ impl Node {
         let ending = if keep_sandboxes { Ending::KeepSandbox } else { Ending::Stop };
         let entries = self.entries();
         for (_, _, _, endings) in &entries {
-            drop(endings.send(ending).await);
+            let _ = endings.send(ending).await;
         }
         self.inner.tasks.close();
         if tokio::time::timeout(SHUTDOWN, self.inner.tasks.wait()).await.is_err() {

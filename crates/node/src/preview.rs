@@ -94,15 +94,24 @@ async fn forward(node: &Node, request: Request) -> Result<Response, Failure> {
         .get(PORT_HEADER)
         .and_then(|value| value.to_str().ok()?.parse::<u16>().ok())
         .filter(|port| limits::is_allowed_port(*port))
-        .ok_or_else(|| Failure::new(403, "port_not_allowed", "Forbidden", "previews use ports 80, 443 and above 2000"))?;
+        .ok_or_else(|| {
+            Failure::new(
+                403,
+                "port_not_allowed",
+                "Forbidden",
+                "previews use ports 80, 443 and above 2000",
+            )
+        })?;
     let mut request = Request::from_parts(parts, body);
     Ok(match connect(node, grant.repl, port).await? {
         Ok(stream) => match exchange(stream, &mut request).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!(repl = %grant.repl, port, %error, "a preview request failed");
-                Unreachable::Broke(format!("It listens on port {port}, but its answer was not understood."))
-                    .into_response()
+                Unreachable::Broke(format!(
+                    "It listens on port {port}, but its answer was not understood."
+                ))
+                .into_response()
             }
         },
         Err(unreachable) => unreachable.into_response(),
@@ -139,8 +148,10 @@ async fn connect(
 
 /// Sends the request over a fresh connection and returns the answer, streaming.
 async fn exchange(stream: AgentTcp, request: &mut Request) -> Result<Response, hyper::Error> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .preserve_header_case(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
     // Ends with the response's body or the upgraded stream.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -177,7 +188,9 @@ async fn exchange(stream: AgentTcp, request: &mut Request) -> Result<Response, h
 
 fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
+        value.to_str().is_ok_and(|text| {
+            text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+        })
     });
     headers.get(header::UPGRADE).filter(|_| asked).cloned()
 }
@@ -260,7 +273,8 @@ mod tests {
     #[test]
     fn cookies_lose_their_domain() {
         let mut headers = HeaderMap::new();
-        headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1; Domain=localhost; Path=/"));
+        headers
+            .append(header::SET_COOKIE, HeaderValue::from_static("a=1; Domain=localhost; Path=/"));
         headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2; HttpOnly"));
         drop_cookie_domains(&mut headers);
         let cookies: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();

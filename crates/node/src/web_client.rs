@@ -89,7 +89,11 @@ impl WebClient {
         }
     }
 
-    async fn call<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, WebError> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, WebError> {
         let bytes = self.send(path, body).await?;
         serde_json::from_slice(&bytes).map_err(|error| WebError::Unavailable(error.to_string()))
     }

@@ -22,7 +22,11 @@ pub fn pack(files: &[File], folders: &[RelPath]) -> Vec<u8> {
 }
 
 /// Packs files, folders and symbolic links.
-pub fn pack_with_links(files: &[File], folders: &[RelPath], links: &[(RelPath, String)]) -> Vec<u8> {
+pub fn pack_with_links(
+    files: &[File],
+    folders: &[RelPath],
+    links: &[(RelPath, String)],
+) -> Vec<u8> {
     let size: usize = files.iter().map(|file| file.content.len() + 1024).sum();
     let mut builder = tar::Builder::new(Vec::with_capacity(size + 4096));
     // Writing into memory fails only for names that tar cannot hold; RelPath is shorter.

@@ -62,7 +62,8 @@ pub fn unpack(bytes: &Bytes) -> Result<Vec<Entry>, ZipError> {
             RelPath::parse_new(folder).map_err(|error| ZipError::Name(name.clone(), error))?;
             continue;
         }
-        let path = RelPath::parse_new(&name).map_err(|error| ZipError::Name(name.clone(), error))?;
+        let path =
+            RelPath::parse_new(&name).map_err(|error| ZipError::Name(name.clone(), error))?;
         let mode = file.unix_mode().unwrap_or(0o644);
         if mode & 0o170_000 != 0 && mode & 0o170_000 != 0o100_000 {
             return Err(ZipError::Kind(name));
@@ -107,10 +108,14 @@ fn check_names(entries: &[Entry]) -> Result<(), ZipError> {
 ///
 /// # Errors
 /// When the archive would break a limit of the format.
-pub fn pack(files: &[(RelPath, bool, Bytes)], folders: &[RelPath]) -> Result<Vec<u8>, zip::result::ZipError> {
+pub fn pack(
+    files: &[(RelPath, bool, Bytes)],
+    folders: &[RelPath],
+) -> Result<Vec<u8>, zip::result::ZipError> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for folder in folders {
-        writer.add_directory(folder.as_str(), SimpleFileOptions::default().unix_permissions(0o755))?;
+        writer
+            .add_directory(folder.as_str(), SimpleFileOptions::default().unix_permissions(0o755))?;
     }
     for (path, executable, content) in files {
         let mode = if *executable { 0o755 } else { 0o644 };

@@ -13,7 +13,11 @@ use crate::node::Node;
 use crate::room::FileContent;
 
 /// The bytes behind a [`FileContent`].
-pub async fn bytes(node: &Node, repl: tandem_proto::ReplId, content: FileContent) -> Result<Bytes, Failure> {
+pub async fn bytes(
+    node: &Node,
+    repl: tandem_proto::ReplId,
+    content: FileContent,
+) -> Result<Bytes, Failure> {
     match content {
         FileContent::Bytes(bytes) => Ok(bytes),
         FileContent::Blob(blob) => {
@@ -74,7 +78,9 @@ pub fn disposition(name: &str) -> String {
     let mut encoded = String::new();
     for byte in name.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => encoded.push(byte as char),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                encoded.push(byte as char)
+            }
             other => encoded.push_str(&format!("%{other:02X}")),
         }
     }
@@ -99,7 +105,9 @@ fn parse_range(range: &HeaderValue, total: u64) -> Option<Result<(u64, u64), ()>
             (total.saturating_sub(suffix), total.checked_sub(1)?)
         }
         (first, "") => (first.parse().ok()?, total.checked_sub(1)?),
-        (first, last) => (first.parse().ok()?, last.parse::<u64>().ok()?.min(total.checked_sub(1)?)),
+        (first, last) => {
+            (first.parse().ok()?, last.parse::<u64>().ok()?.min(total.checked_sub(1)?))
+        }
     };
     Some(if first > last || first >= total { Err(()) } else { Ok((first, last)) })
 }

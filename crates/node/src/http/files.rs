@@ -19,7 +19,10 @@ pub struct TreeQuery {
 }
 
 /// `GET …/tree?dir=`: one folder.
-pub async fn tree(granted: Granted, Query(query): Query<TreeQuery>) -> Result<Json<TreeFolder>, Failure> {
+pub async fn tree(
+    granted: Granted,
+    Query(query): Query<TreeQuery>,
+) -> Result<Json<TreeFolder>, Failure> {
     let folder = match query.dir.as_deref().map(|dir| dir.trim_end_matches('/')) {
         None | Some("" | ".") => None,
         Some(dir) => Some(RelPath::parse(dir)?),
@@ -30,7 +33,11 @@ pub async fn tree(granted: Granted, Query(query): Query<TreeQuery>) -> Result<Js
 type FilePath = Path<(String, String)>;
 
 /// `GET …/files/{path}`: raw bytes.
-pub async fn read(granted: Granted, Path((_, path)): FilePath, headers: HeaderMap) -> Result<Response, Failure> {
+pub async fn read(
+    granted: Granted,
+    Path((_, path)): FilePath,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let path = RelPath::parse(&path)?;
     let name = path.name().to_owned();
     let (file, _) = granted.room().await?.ask(|reply| Ask::ReadFile(path, reply)).await?;

@@ -25,8 +25,13 @@ pub struct Tools {
 /// `GET /internal/v1/tools?names=a,b`: which commands exist inside sandboxes. Says nothing of
 /// anybody, so it needs no grant.
 pub async fn tools(State(node): State<Node>, Query(query): Query<ToolsQuery>) -> Json<Tools> {
-    let names: Vec<String> =
-        query.names.split(',').filter(|name| !name.is_empty()).take(256).map(str::to_owned).collect();
+    let names: Vec<String> = query
+        .names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .take(256)
+        .map(str::to_owned)
+        .collect();
     Json(Tools { present: node.tools(&names).await })
 }
 

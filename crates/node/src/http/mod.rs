@@ -26,7 +26,10 @@ pub use problem::Failure;
 pub fn router(node: Node) -> Router {
     let repl = Router::new()
         .route("/tree", get(files::tree))
-        .route("/files/{*path}", get(files::read).put(files::write).delete(files::remove).post(files::act))
+        .route(
+            "/files/{*path}",
+            get(files::read).put(files::write).delete(files::remove).post(files::act),
+        )
         .route("/archive.zip", get(archive::export))
         .route("/import", post(archive::import))
         .route("/run", post(run::run))
@@ -76,7 +79,8 @@ impl FromRequestParts<Node> for Granted {
 /// Checks the grant of a request.
 pub fn verify(parts: &Parts, node: &Node) -> Result<Grant, Failure> {
     let text = parts.headers.get(HEADER).and_then(|value| value.to_str().ok());
-    let verifier = node.grants().ok_or_else(|| Failure::unavailable("the node is still starting"))?;
+    let verifier =
+        node.grants().ok_or_else(|| Failure::unavailable("the node is still starting"))?;
     text.and_then(|text| verifier.verify(text, node.id(), wall_ms()).ok())
         .ok_or_else(|| Failure::new(401, "unauthorized", "Unauthorized", "a valid grant is needed"))
 }

@@ -41,7 +41,8 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -71,7 +72,9 @@ impl From<OpenRoomError> for Failure {
         let detail = error.to_string();
         match error {
             OpenRoomError::Missing => Self::not_found(detail),
-            OpenRoomError::Corrupt(_) => Self::new(500, "corrupt", "Stored data is damaged", detail),
+            OpenRoomError::Corrupt(_) => {
+                Self::new(500, "corrupt", "Stored data is damaged", detail)
+            }
             OpenRoomError::Held(_) => Self::new(409, "held_elsewhere", "Open elsewhere", detail),
             OpenRoomError::Unavailable(_) | OpenRoomError::Stopping => Self::unavailable(detail),
         }

@@ -17,7 +17,8 @@ fn body<T: DeserializeOwned + Default>(bytes: &Bytes) -> Result<T, Failure> {
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(bytes).map_err(|error| Failure::invalid(format!("the body is not valid: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| Failure::invalid(format!("the body is not valid: {error}")))
 }
 
 /// `POST …/run`.
@@ -50,7 +51,10 @@ pub async fn terminals(granted: Granted) -> Result<Json<Vec<TerminalInfo>>, Fail
 }
 
 /// `POST …/terminals`.
-pub async fn open_terminal(granted: Granted, bytes: Bytes) -> Result<(StatusCode, Json<TerminalInfo>), Failure> {
+pub async fn open_terminal(
+    granted: Granted,
+    bytes: Bytes,
+) -> Result<(StatusCode, Json<TerminalInfo>), Failure> {
     let granted = granted.editor()?;
     let request: CreateTerminal = body(&bytes)?;
     let (cols, rows) = (request.cols.unwrap_or(80), request.rows.unwrap_or(24));
@@ -59,7 +63,10 @@ pub async fn open_terminal(granted: Granted, bytes: Bytes) -> Result<(StatusCode
 }
 
 /// `DELETE …/terminals/{id}`.
-pub async fn close_terminal(granted: Granted, Path((_, terminal)): Path<(String, String)>) -> Result<StatusCode, Failure> {
+pub async fn close_terminal(
+    granted: Granted,
+    Path((_, terminal)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
     let granted = granted.editor()?;
     let terminal = parse(&terminal)?;
     granted.room().await?.ask(|reply| Ask::CloseTerminal(terminal, reply)).await?;

@@ -18,7 +18,9 @@ fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 pub async fn live(granted: Granted, upgrade: WebSocketUpgrade) -> Result<Response, Failure> {
     let room = granted.room().await?;
     let upgrade = sized(upgrade).protocols([live::SUBPROTOCOL]);
-    Ok(upgrade.on_upgrade(move |socket| documents::serve(socket, room, granted.grant, Protocol::Live, None)))
+    Ok(upgrade.on_upgrade(move |socket| {
+        documents::serve(socket, room, granted.grant, Protocol::Live, None)
+    }))
 }
 
 /// `…/sync/{path}`: y-websocket, one document.
@@ -56,6 +58,7 @@ pub async fn terminal(
 ) -> Result<Response, Failure> {
     let room = granted.room().await?;
     let id = run::parse(&id)?;
-    Ok(sized(upgrade)
-        .on_upgrade(move |socket| terminal_socket::serve(socket, room, granted.grant, id, query.from)))
+    Ok(sized(upgrade).on_upgrade(move |socket| {
+        terminal_socket::serve(socket, room, granted.grant, id, query.from)
+    }))
 }

@@ -55,12 +55,11 @@ impl Deferred {
 
     /// The next action that may happen.
     pub fn pop(&mut self, durable: Lsn) -> Option<Action> {
-        if self.queue.front()?.0 <= durable { self.queue.pop_front().map(|(_, action)| action) } else { None }
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        if self.queue.front()?.0 <= durable {
+            self.queue.pop_front().map(|(_, action)| action)
+        } else {
+            None
+        }
     }
 }
 
@@ -76,6 +75,6 @@ mod tests {
         assert!(deferred.pop(Lsn(4)).is_none());
         assert!(matches!(deferred.pop(Lsn(5)), Some(Action::Ack { seq: 1, .. })));
         assert!(matches!(deferred.pop(Lsn(5)), Some(Action::Ack { seq: 2, .. })));
-        assert!(deferred.is_empty());
+        assert!(deferred.pop(Lsn(9)).is_none());
     }
 }

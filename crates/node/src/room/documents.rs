@@ -204,6 +204,8 @@ impl Documents {
 
     /// Whether a document is being loaded whose last edits only the log has.
     pub fn is_loading_with_log(&self) -> bool {
-        self.slots.values().any(|slot| matches!(slot, Slot::Loading(loading) if !loading.after.is_empty()))
+        self.slots
+            .values()
+            .any(|slot| matches!(slot, Slot::Loading(loading) if !loading.after.is_empty()))
     }
 }

@@ -18,13 +18,16 @@ impl Room {
         let mut export = Export { files: Vec::new(), folders: Vec::new() };
         let mut closed = Vec::new();
         for id in self.tree.subtree(tandem_proto::FileId::ROOT) {
-            let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else { continue };
+            let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else {
+                continue;
+            };
             let executable = node.executable;
             match (&node.kind, self.files.stored(id)) {
                 (Kind::Folder, _) if !node.ignored => export.folders.push(path),
                 (Kind::File, stored) => match (self.documents.get(id), stored) {
                     (Some(document), _) => {
-                        let bytes = tandem_doc::text::encode_file(&document.doc.text(), document.format);
+                        let bytes =
+                            tandem_doc::text::encode_file(&document.doc.text(), document.format);
                         let content = FileContent::Bytes(bytes.into());
                         export.files.push(ExportFile { path, executable, content });
                     }
@@ -44,7 +47,8 @@ impl Room {
         self.spawn(async move {
             let mut answer = Ok(export);
             for (id, path, executable, generation, format) in closed {
-                let bytes = super::loading::stored_text(&shared, &store, id, generation, format).await;
+                let bytes =
+                    super::loading::stored_text(&shared, &store, id, generation, format).await;
                 match (bytes, &mut answer) {
                     (Ok(bytes), Ok(export)) => {
                         let content = FileContent::Bytes(bytes);

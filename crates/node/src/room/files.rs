@@ -220,7 +220,9 @@ impl Room {
         let record = TreeRecord { version: self.tree.version(), change };
         match serde_json::to_vec(&record) {
             Ok(payload) => drop(self.log(RecordKind::Tree, FileId::ROOT, payload.into())),
-            Err(error) => tracing::error!(repl = %self.repl, %error, "a tree record cannot be encoded"),
+            Err(error) => {
+                tracing::error!(repl = %self.repl, %error, "a tree record cannot be encoded")
+            }
         }
     }
 
@@ -236,7 +238,11 @@ impl Room {
     }
 
     /// Answers when what was logged is durable.
-    pub(super) fn reply_durably<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, RoomError>) {
+    pub(super) fn reply_durably<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        answer: Result<T, RoomError>,
+    ) {
         self.when_durable(move |_| drop(reply.send(answer)));
     }
 
@@ -244,7 +250,9 @@ impl Room {
     pub(super) fn read_file(&mut self, path: &RelPath, reply: Reply<(FileContent, TreeEntry)>) {
         let id = match self.found(path) {
             Ok(id) if self.tree.get(id).is_some_and(|node| node.kind == Kind::File) => id,
-            Ok(_) => return drop(reply.send(Err(RoomError::Invalid("not a regular file".to_owned())))),
+            Ok(_) => {
+                return drop(reply.send(Err(RoomError::Invalid("not a regular file".to_owned()))));
+            }
             Err(error) => return drop(reply.send(Err(error))),
         };
         let Some(entry) = self.tree_entry(id) else { return };
@@ -261,7 +269,8 @@ impl Room {
             Some(Stored::Document { generation, format, .. }) => {
                 let (shared, store) = (self.shared.clone(), self.store.clone());
                 self.spawn(async move {
-                    let bytes = super::loading::stored_text(&shared, &store, id, generation, format).await;
+                    let bytes =
+                        super::loading::stored_text(&shared, &store, id, generation, format).await;
                     let answer = bytes
                         .map(|bytes| (FileContent::Bytes(bytes), entry))
                         .map_err(RoomError::Unavailable);
@@ -282,12 +291,14 @@ impl Room {
             return;
         }
         let existing = self.tree.find(&request.path);
-        let is_file = existing.is_none_or(|id| self.tree.get(id).is_some_and(|node| node.kind == Kind::File));
+        let is_file =
+            existing.is_none_or(|id| self.tree.get(id).is_some_and(|node| node.kind == Kind::File));
         if !is_file || (request.create_only && existing.is_some()) {
             return drop(reply.send(Err(TreeError::Exists.into())));
         }
         if let Some(id) = existing
-            && (matches!(self.files.stored(id), Some(Stored::Document { .. })) || self.documents.slot_mut(id).is_some())
+            && (matches!(self.files.stored(id), Some(Stored::Document { .. }))
+                || self.documents.slot_mut(id).is_some())
         {
             return self.replace_text(id, request, reply);
         }
@@ -346,8 +357,9 @@ impl Room {
             let blob = match stored {
                 Ok(blob) => blob,
                 Err(error) => {
-                    return Box::new(move |_: &mut Room| drop(reply.send(Err(RoomError::Unavailable(error.to_string())))))
-                        as Continuation;
+                    return Box::new(move |_: &mut Room| {
+                        drop(reply.send(Err(RoomError::Unavailable(error.to_string()))))
+                    }) as Continuation;
                 }
             };
             if let Some(link) = link
@@ -460,7 +472,8 @@ impl Room {
         then: impl FnOnce(&mut Room) -> Result<T, RoomError> + Send + 'static,
     ) {
         if self.sandbox.is_coming() {
-            self.waiting_for_sandbox.push(Box::new(move |room| room.on_disk_first(op, reply, then)));
+            self.waiting_for_sandbox
+                .push(Box::new(move |room| room.on_disk_first(op, reply, then)));
             return;
         }
         let Some(link) = self.sandbox.ready_link().cloned() else {
@@ -500,7 +513,10 @@ impl Room {
 }
 
 /// Writes one file into the workspace by a tar of one entry.
-pub(super) async fn unpack_one(link: &tandem_sandbox::AgentLink, request: &WriteFile) -> Result<(), LinkError> {
+pub(super) async fn unpack_one(
+    link: &tandem_sandbox::AgentLink,
+    request: &WriteFile,
+) -> Result<(), LinkError> {
     let entry = crate::archive::tar::File {
         path: request.path.clone(),
         executable: request.executable.unwrap_or(false),

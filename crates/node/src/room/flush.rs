@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tandem_doc::text::{self, TextFormat};
 use tandem_doc::Document;
+use tandem_doc::text::{self, TextFormat};
 use tandem_proto::agent::{AgentError, Op, Reply as AgentReply};
 use tandem_proto::live::AckLevel;
 use tandem_proto::{Epoch, FileId, Generation, Lsn, RelPath, limits};
@@ -99,7 +99,8 @@ impl Saved {
 
     /// When to look again.
     pub fn deadline(&self) -> Option<Instant> {
-        let owed = !self.unsaved.is_empty() || self.tree_since.is_some() || self.files_since.is_some();
+        let owed =
+            !self.unsaved.is_empty() || self.tree_since.is_some() || self.files_since.is_some();
         if self.in_flight || self.given_up || !(owed || !self.waiters.is_empty()) {
             return None;
         }
@@ -150,7 +151,9 @@ impl Room {
             return;
         }
         let config = &self.shared.room;
-        let quiet = |since: Option<Instant>| since.is_some_and(|since| now.duration_since(since) >= config.save_after);
+        let quiet = |since: Option<Instant>| {
+            since.is_some_and(|since| now.duration_since(since) >= config.save_after)
+        };
         let due = !self.saved.waiters.is_empty()
             || quiet(self.saved.tree_since)
             || quiet(self.saved.files_since)
@@ -169,7 +172,10 @@ impl Room {
     }
 
     /// Does something when all that is known now is in the blob store, or could not be put there.
-    pub(super) fn when_saved(&mut self, then: impl FnOnce(&mut Room, Result<(), String>) + Send + 'static) {
+    pub(super) fn when_saved(
+        &mut self,
+        then: impl FnOnce(&mut Room, Result<(), String>) + Send + 'static,
+    ) {
         if self.saved.given_up {
             return then(self, Err("the repl is being closed".to_owned()));
         }
@@ -182,7 +188,9 @@ impl Room {
 
     /// Answers when everything is in the blob store.
     pub(super) fn flush_and_reply(&mut self, reply: Reply<()>) {
-        self.when_saved(move |_, outcome| drop(reply.send(outcome.map_err(RoomError::Unavailable))));
+        self.when_saved(move |_, outcome| {
+            drop(reply.send(outcome.map_err(RoomError::Unavailable)))
+        });
     }
 
     fn start_flush(&mut self) {
@@ -370,7 +378,11 @@ fn store_error(error: impl std::fmt::Display) -> FlushError {
     FlushError::Store(error.to_string())
 }
 
-async fn flush(shared: &Arc<Shared>, store: &ReplStore, capture: Capture) -> Result<Flushed, FlushError> {
+async fn flush(
+    shared: &Arc<Shared>,
+    store: &ReplStore,
+    capture: Capture,
+) -> Result<Flushed, FlushError> {
     let Capture { documents, files, link, mut manifest, mut stored, lsn, head } = capture;
     shared.log.wait_durable(lsn).await.map_err(store_error)?;
     let epoch = manifest.epoch;
@@ -402,8 +414,8 @@ async fn flush(shared: &Arc<Shared>, store: &ReplStore, capture: Capture) -> Res
     for (file, path, since) in files {
         let Some(link) = &link else { continue };
         let blob = store_file(store, link, path).await?;
-        if let Some(blob) = blob {
-            stored.insert(file, Stored::Blob(blob));
+        if let Some(blob) = &blob {
+            stored.insert(file, Stored::Blob(blob.clone()));
         }
         stored_files.push((file, since, blob));
     }
@@ -436,7 +448,10 @@ async fn store_file(
     link: &AgentLink,
     path: RelPath,
 ) -> Result<Option<BlobRef>, FlushError> {
-    let content = match link.request(Op::Read { path: path.clone(), max_bytes: limits::MAX_TEXT_BYTES as u64 }).await {
+    let content = match link
+        .request(Op::Read { path: path.clone(), max_bytes: limits::MAX_TEXT_BYTES as u64 })
+        .await
+    {
         Ok(AgentReply::Content { content, .. }) => Some(content),
         Ok(_) => None,
         Err(LinkError::Agent(AgentError::TooLarge)) => tar::read_one(link, &path).await,

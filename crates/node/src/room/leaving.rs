@@ -203,7 +203,11 @@ impl Room {
                 }
             }
             Ending::LostLease | Ending::Discard => {
-                let reason = if ending == Ending::Discard { "the repl was deleted" } else { "the repl moved to another server" };
+                let reason = if ending == Ending::Discard {
+                    "the repl was deleted"
+                } else {
+                    "the repl moved to another server"
+                };
                 self.peers.close_all(if ending == Ending::Discard { 4404 } else { 1012 }, reason);
                 self.lease.expire();
                 self.saved.give_up();
@@ -216,7 +220,10 @@ impl Room {
 
     /// Whether the loop may end.
     pub(super) fn may_finish(&mut self) -> bool {
-        if self.ending.is_some() && self.saved.gave_up() && !matches!(self.leaving.phase, Phase::Closing | Phase::Left) {
+        if self.ending.is_some()
+            && self.saved.gave_up()
+            && !matches!(self.leaving.phase, Phase::Closing | Phase::Left)
+        {
             self.close();
         }
         self.leaving.phase == Phase::Left && self.tasks.is_empty()

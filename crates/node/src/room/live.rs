@@ -18,7 +18,7 @@ use tandem_proto::{FileId, Generation, RelPath, limits};
 
 use super::people::Target;
 use super::tree::Kind;
-use super::{PeerId, Room, RoomError};
+use super::{Continuation, PeerId, Room, RoomError};
 use crate::socket::protocol::{self, Inbound, Protocol};
 
 /// Guid of the `#live` document.
@@ -125,18 +125,27 @@ impl Live {
 
 impl Room {
     /// A message for a server-written document.
-    pub(super) fn shared_message(&mut self, id: PeerId, address: Arc<str>, target: Target, message: Inbound) {
+    pub(super) fn shared_message(
+        &mut self,
+        id: PeerId,
+        address: Arc<str>,
+        target: Target,
+        message: Inbound,
+    ) {
         match message {
             Inbound::Identity { .. } | Inbound::Step1(_) => {
                 self.open_shared(id, &address, target);
                 match message {
-                    Inbound::Step1(state_vector) => self.answer_shared(id, &address, target, &state_vector),
+                    Inbound::Step1(state_vector) => {
+                        self.answer_shared(id, &address, target, &state_vector)
+                    }
                     _ => self.introduce_shared(id, &address, target),
                 }
             }
             Inbound::Update { seq, .. } => {
                 let Some((protocol, outbox)) = self.socket(id) else { return };
-                if let Some(refused) = protocol::refuse(protocol, &address, seq, Refusal::ReadOnly) {
+                if let Some(refused) = protocol::refuse(protocol, &address, seq, Refusal::ReadOnly)
+                {
                     outbox.push_always(refused);
                 }
             }
@@ -346,12 +355,12 @@ impl Room {
         }
         self.spawn(async move {
             let answer = link.request(Op::Usage).await;
-            Box::new(move |room| {
+            Box::new(move |room: &mut Room| {
                 room.live.usage_pending = false;
                 if let Ok(AgentReply::Usage(usage)) = answer {
                     room.show_usage(usage);
                 }
-            })
+            }) as Continuation
         });
     }
 

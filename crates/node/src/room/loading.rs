@@ -55,7 +55,10 @@ impl Room {
                 let store = self.store.clone();
                 self.spawn(async move {
                     if blob.size > limits::MAX_TEXT_BYTES as u64 {
-                        return loaded(file, Err((Refusal::NotText, "the file is too large".to_owned())));
+                        return loaded(
+                            file,
+                            Err((Refusal::NotText, "the file is too large".to_owned())),
+                        );
                     }
                     let bytes = store.get_blob(&blob).await;
                     let outcome = bytes
@@ -70,7 +73,8 @@ impl Room {
 
     /// A file that only the sandbox has.
     fn load_from_disk(&mut self, file: FileId) {
-        let (Some(link), Some(path)) = (self.sandbox.ready_link().cloned(), self.tree.path(file)) else {
+        let (Some(link), Some(path)) = (self.sandbox.ready_link().cloned(), self.tree.path(file))
+        else {
             if self.sandbox.is_coming() {
                 self.waiting_for_sandbox.push(Box::new(move |room| {
                     if matches!(room.documents.slot_mut(file), Some(Slot::Loading(_))) {
@@ -78,7 +82,11 @@ impl Room {
                     }
                 }));
             } else {
-                self.load_failed(file, Refusal::Unavailable, "the file is only in the sandbox, which is not running");
+                self.load_failed(
+                    file,
+                    Refusal::Unavailable,
+                    "the file is only in the sandbox, which is not running",
+                );
             }
             return;
         };
@@ -87,13 +95,21 @@ impl Room {
             let outcome = match link.request(Op::Read { path, max_bytes }).await {
                 Ok(AgentReply::Content { content, entry }) => {
                     return Box::new(move |room: &mut Room| {
-                        room.files.remember(file, AtRest { signature: entry.signature, hash: *blake3::hash(&content).as_bytes() });
+                        room.files.remember(
+                            file,
+                            AtRest {
+                                signature: entry.signature,
+                                hash: *blake3::hash(&content).as_bytes(),
+                            },
+                        );
                         room.document_loaded(file, Source::File(content));
                     }) as Continuation;
                 }
                 Ok(_) => (Refusal::Unavailable, "the agent gave a wrong answer".to_owned()),
                 Err(error) => match super::files::agent_error(&error) {
-                    Some(tandem_proto::agent::AgentError::NotFound) => (Refusal::NotFound, error.to_string()),
+                    Some(tandem_proto::agent::AgentError::NotFound) => {
+                        (Refusal::NotFound, error.to_string())
+                    }
                     Some(_) => (Refusal::NotText, error.to_string()),
                     None => (Refusal::Unavailable, error.to_string()),
                 },
@@ -137,7 +153,9 @@ impl Room {
             Ok(built) => built,
             Err((refusal, reason)) => return self.load_failed(file, refusal, &reason),
         };
-        let Some(Slot::Loading(loading)) = self.documents.insert(file, Slot::Open(Box::new(document))) else {
+        let Some(Slot::Loading(loading)) =
+            self.documents.insert(file, Slot::Open(Box::new(document)))
+        else {
             return;
         };
         if let Some(format) = seed.as_ref().map(|seed| seed.format) {
@@ -191,7 +209,10 @@ impl Room {
                 Ok(tandem_doc::Applied::New) => fresh += 1,
                 Ok(tandem_doc::Applied::Known) => {}
                 Err(reason) => {
-                    return Err((Refusal::Unavailable, format!("a logged edit does not apply: {reason}")));
+                    return Err((
+                        Refusal::Unavailable,
+                        format!("a logged edit does not apply: {reason}"),
+                    ));
                 }
             }
         }
@@ -205,11 +226,16 @@ impl Room {
         Ok((document, None))
     }
 
-    fn build_from_file(&self, file: FileId, bytes: &[u8]) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
+    fn build_from_file(
+        &self,
+        file: FileId,
+        bytes: &[u8],
+    ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
         let (text, format) =
             text::decode_file(bytes).map_err(|reason| (Refusal::NotText, reason.to_string()))?;
         let mut doc = Document::new(self.client_id);
-        let update = doc.replace(&text).map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
+        let update =
+            doc.replace(&text).map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
         let mut document = open_document(doc, Generation(1), format, DiskMerge::new(text));
         document.disk.disk_hash = Some(*blake3::hash(bytes).as_bytes());
         document.disk.signature = self.files.at_rest(file).map(|at_rest| at_rest.signature);
@@ -217,7 +243,11 @@ impl Room {
     }
 
     /// Does something when a document is there, or could not be loaded.
-    pub(super) fn when_loaded(&mut self, file: FileId, then: impl FnOnce(&mut Room) + Send + 'static) {
+    pub(super) fn when_loaded(
+        &mut self,
+        file: FileId,
+        then: impl FnOnce(&mut Room) + Send + 'static,
+    ) {
         if self.documents.slot_mut(file).is_none() {
             self.load_document(file);
         }
@@ -247,7 +277,12 @@ struct Seed {
     update: Option<Vec<u8>>,
 }
 
-fn open_document(doc: Document, generation: Generation, format: TextFormat, merge: DiskMerge) -> OpenDocument {
+fn open_document(
+    doc: Document,
+    generation: Generation,
+    format: TextFormat,
+    merge: DiskMerge,
+) -> OpenDocument {
     OpenDocument {
         doc,
         generation,
@@ -277,7 +312,8 @@ fn loaded(file: FileId, outcome: Result<Source, (Refusal, String)>) -> Continuat
 pub(super) fn load_all(client_id: u64, snapshots: &Snapshots) -> Result<Document, String> {
     let mut doc = Document::new(client_id);
     for snapshot in &snapshots.found {
-        doc.merge_stored(&snapshot.content.state).map_err(|reason| format!("a stored snapshot does not apply: {reason}"))?;
+        doc.merge_stored(&snapshot.content.state)
+            .map_err(|reason| format!("a stored snapshot does not apply: {reason}"))?;
     }
     Ok(doc)
 }

@@ -38,10 +38,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::RoomConfig;
-pub use mailbox::{
-    Ask, Command, Export, ExportFile, FileContent, NewPeer, NewVisitor, Reply, RoomError,
-    TerminalDoor, WriteFile,
-};
+pub use mailbox::{Ask, Command, FileContent, NewPeer, NewVisitor, Reply, RoomError, WriteFile};
 pub(crate) use open::{OpenError, SeedFile, open, seed};
 pub use project::{DEFAULT_TASK, Project};
 
@@ -237,7 +234,9 @@ impl Room {
             Command::Attach(peer, reply) => self.attach(peer, reply),
             Command::Visit(visitor, reply) => self.visit(visitor, reply),
             Command::Detach(peer) => self.detach(peer),
-            Command::Document(peer, address, message) => self.document_message(peer, address, message),
+            Command::Document(peer, address, message) => {
+                self.document_message(peer, address, message)
+            }
             Command::Drained(peer) => self.catch_up(peer),
             Command::Ask(ask) => self.ask(ask),
         }
@@ -312,7 +311,11 @@ impl Room {
             epoch: self.lease.epoch,
             kind,
             document: file,
-            generation: self.documents.get(file).map(|document| document.generation).unwrap_or_default(),
+            generation: self
+                .documents
+                .get(file)
+                .map(|document| document.generation)
+                .unwrap_or_default(),
             author: None,
             wall_ms: wall_ms(),
             payload,
@@ -355,10 +358,15 @@ impl Room {
 
     fn next_deadline(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(5);
-        [self.disk.deadline(&self.documents), self.saved.deadline(), self.leaving.deadline(), self.live.deadline()]
-            .into_iter()
-            .flatten()
-            .fold(far, Instant::min)
+        [
+            self.disk.deadline(&self.documents),
+            self.saved.deadline(),
+            self.leaving.deadline(),
+            self.live.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(far, Instant::min)
     }
 
     fn tick(&mut self, now: Instant) {

@@ -115,7 +115,10 @@ pub(crate) async fn open(
     Ok(build(shared, store, lease, (head.key, loaded), (sandbox, notices)))
 }
 
-async fn take_lease(shared: &Arc<Shared>, store: &ReplStore) -> Result<(HeldLease, Option<String>), OpenError> {
+async fn take_lease(
+    shared: &Arc<Shared>,
+    store: &ReplStore,
+) -> Result<(HeldLease, Option<String>), OpenError> {
     let seen = store.highest_epoch().await?;
     let lease = shared.web.lease(store.repl(), seen).await?;
     let held = HeldLease::new(lease.epoch, Duration::from_millis(lease.lasts_ms));
@@ -192,9 +195,11 @@ impl Room {
         let mut tree: Vec<TreeNode> =
             self.tree.iter().filter_map(|(id, node)| tree_node(id, node, None)).collect();
         let now = wall_ms();
-        for deleted in self.deletions.iter().filter(|deleted| deleted.at_ms + trash::KEEP_MS > now) {
+        for deleted in self.deletions.iter().filter(|deleted| deleted.at_ms + trash::KEEP_MS > now)
+        {
             for (id, node, stored) in &deleted.nodes {
-                if self.tree.get(*id).is_none() && !tree.iter().any(|other| other.id == *id)
+                if self.tree.get(*id).is_none()
+                    && !tree.iter().any(|other| other.id == *id)
                     && let Some(mut gone) = tree_node(*id, node, Some(deleted.at_ms))
                 {
                     gone.content = stored.as_ref().map_or(Content::None, content);
@@ -217,10 +222,7 @@ impl Room {
 
     /// What is stored of every file of the tree.
     pub(super) fn stored_of_tree(&self) -> HashMap<FileId, Stored> {
-        self.tree
-            .iter()
-            .filter_map(|(id, _)| Some((id, self.files.stored(id)?.clone())))
-            .collect()
+        self.tree.iter().filter_map(|(id, _)| Some((id, self.files.stored(id)?.clone()))).collect()
     }
 }
 
@@ -248,7 +250,11 @@ fn tree_node(id: FileId, node: &Node, deleted_ms: Option<u64>) -> Option<TreeNod
 
 /// Fills in where the content of each live file is.
 pub(super) fn set_contents(manifest: &mut Manifest, stored: &HashMap<FileId, Stored>) {
-    for node in manifest.tree.iter_mut().filter(|node| node.deleted_ms.is_none() && node.kind == NodeKind::File) {
+    for node in manifest
+        .tree
+        .iter_mut()
+        .filter(|node| node.deleted_ms.is_none() && node.kind == NodeKind::File)
+    {
         if let Some(stored) = stored.get(&node.id) {
             node.content = content(stored);
         }
@@ -258,17 +264,19 @@ pub(super) fn set_contents(manifest: &mut Manifest, stored: &HashMap<FileId, Sto
 fn content(stored: &Stored) -> Content {
     match stored {
         Stored::Blob(blob) => Content::Blob(blob.clone()),
-        Stored::Document { generation, format, snapshot, hash, size } => Content::Document(StoredDocument {
-            snapshot: snapshot.clone().unwrap_or_default(),
-            generation: *generation,
-            eol: match format.eol {
-                Eol::Lf => StoredEol::Lf,
-                Eol::Crlf => StoredEol::Crlf,
-            },
-            bom: format.bom,
-            size: *size,
-            text_hash: ContentHash::from_bytes(hash.unwrap_or_default()),
-        }),
+        Stored::Document { generation, format, snapshot, hash, size } => {
+            Content::Document(StoredDocument {
+                snapshot: snapshot.clone().unwrap_or_default(),
+                generation: *generation,
+                eol: match format.eol {
+                    Eol::Lf => StoredEol::Lf,
+                    Eol::Crlf => StoredEol::Crlf,
+                },
+                bom: format.bom,
+                size: *size,
+                text_hash: ContentHash::from_bytes(hash.unwrap_or_default()),
+            })
+        }
     }
 }
 
@@ -328,7 +336,9 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
     }
     // A document that never got a snapshot has its whole history in the log.
     for file in loaded.edits.keys() {
-        if loaded.tree.get(*file).is_some() && !matches!(files.stored(*file), Some(Stored::Document { .. })) {
+        if loaded.tree.get(*file).is_some()
+            && !matches!(files.stored(*file), Some(Stored::Document { .. }))
+        {
             let stored = Stored::Document {
                 generation: Generation(1),
                 format: TextFormat::default(),
@@ -344,8 +354,10 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
 }
 
 fn replay_tree(loaded: &mut Loaded, files: &mut Files, record: &Record) -> Result<(), OpenError> {
-    let TreeRecord { version, change } = serde_json::from_slice(&record.payload)
-        .map_err(|error| OpenError::Corrupt(format!("a tree record of the log cannot be read: {error}")))?;
+    let TreeRecord { version, change } =
+        serde_json::from_slice(&record.payload).map_err(|error| {
+            OpenError::Corrupt(format!("a tree record of the log cannot be read: {error}"))
+        })?;
     if version <= loaded.tree.version() && !matches!(change, Logged::Content(..)) {
         return Ok(());
     }
@@ -359,7 +371,9 @@ fn replay_tree(loaded: &mut Loaded, files: &mut Files, record: &Record) -> Resul
                     .tree
                     .subtree(*id)
                     .into_iter()
-                    .filter_map(|file| Some((file, loaded.tree.get(file)?.clone(), files.stored(file).cloned())))
+                    .filter_map(|file| {
+                        Some((file, loaded.tree.get(file)?.clone(), files.stored(file).cloned()))
+                    })
                     .collect();
                 loaded.deletions.push(Deleted { path, nodes, at_ms: record.wall_ms });
             }
@@ -400,7 +414,9 @@ fn from_manifest(manifest: &Manifest) -> Result<FromManifest, OpenError> {
     }
     if tree.len() != alive.len() {
         let lost = alive.len() - tree.len();
-        return Err(OpenError::Corrupt(format!("{lost} files of the manifest have no place in its tree")));
+        return Err(OpenError::Corrupt(format!(
+            "{lost} files of the manifest have no place in its tree"
+        )));
     }
     tree.set_version(manifest.tree_version);
     let deletions = deletions(&tree, &gone);
@@ -418,7 +434,14 @@ fn from_tree_node(node: &TreeNode) -> Node {
         NodeKind::File => Kind::File,
         NodeKind::Symlink { target } => Kind::Symlink(target.clone()),
     };
-    Node { parent: node.parent, name: node.name.clone(), kind, executable: node.executable, size, ignored: false }
+    Node {
+        parent: node.parent,
+        name: node.name.clone(),
+        kind,
+        executable: node.executable,
+        size,
+        ignored: false,
+    }
 }
 
 /// Tombstones to deletions: those whose folder is still there are their roots.
@@ -489,7 +512,8 @@ pub(crate) async fn seed(
         }
     }
     for (file, blob) in files.iter().zip(blobs) {
-        let (changes, parent) = tree.plan_folders(file.path.parent().as_ref(), fresh).map_err(place)?;
+        let (changes, parent) =
+            tree.plan_folders(file.path.parent().as_ref(), fresh).map_err(place)?;
         for change in changes {
             tree.apply(&change);
         }
@@ -521,7 +545,12 @@ pub(crate) async fn seed(
     commit(shared, repl, lease.epoch, key).await
 }
 
-async fn commit(shared: &Arc<Shared>, repl: ReplId, epoch: Epoch, key: String) -> Result<(), OpenError> {
+async fn commit(
+    shared: &Arc<Shared>,
+    repl: ReplId,
+    epoch: Epoch,
+    key: String,
+) -> Result<(), OpenError> {
     match shared.web.move_head(repl, epoch, None, key).await? {
         true => Ok(()),
         false => Err(OpenError::Held("another server holds this repl".to_owned())),

@@ -119,9 +119,8 @@ const MAX_PEERS: usize = 2_000;
 impl Room {
     /// A document socket joins.
     pub(super) fn attach(&mut self, new: NewPeer, reply: Reply<PeerId>) {
-        let result = self.admit(|peers| {
-            peers.add(new.grant, Door::Socket(new.protocol, new.outbox))
-        });
+        let result =
+            self.admit(|peers| peers.add(new.grant, Door::Socket(new.protocol, new.outbox)));
         drop(reply.send(result));
     }
 
@@ -150,7 +149,8 @@ impl Room {
         for (_, target) in peer.open {
             self.unsubscribe(id, target);
         }
-        let still_here = self.peers.peers.values().any(|other| other.grant.member == peer.grant.member);
+        let still_here =
+            self.peers.peers.values().any(|other| other.grant.member == peer.grant.member);
         if !still_here {
             self.member_left(peer.grant.member);
         }

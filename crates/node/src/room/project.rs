@@ -14,8 +14,20 @@ pub const DEFAULT_TASK: &str = "run";
 
 /// Generated or cached everywhere: not watched inside, not saved with every change.
 const IGNORED: &[&str] = &[
-    "node_modules", "target", "__pycache__", ".venv", "venv", ".pytest_cache", ".mypy_cache",
-    ".ruff_cache", ".cache", ".gradle", ".next", ".vite", ".parcel-cache", ".turbo",
+    "node_modules",
+    "target",
+    "__pycache__",
+    ".venv",
+    "venv",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".cache",
+    ".gradle",
+    ".next",
+    ".vite",
+    ".parcel-cache",
+    ".turbo",
 ];
 
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +120,9 @@ impl Project {
         }
         project.tasks.truncate(100);
         project.web_port = raw.web.port;
-        project.ignore.extend(raw.files.ignore.into_iter().filter(|name| !name.contains('/')).take(100));
+        project
+            .ignore
+            .extend(raw.files.ignore.into_iter().filter(|name| !name.contains('/')).take(100));
         project.skip = raw.save.skip;
         project
     }
@@ -163,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_task_named_run_is_the_default() {
-        let project = Project::parse(FILE, "[tasks.a]\ncommand = \"x\"\n[tasks.run]\ncommand = \"y\"");
+        let project =
+            Project::parse(FILE, "[tasks.a]\ncommand = \"x\"\n[tasks.run]\ncommand = \"y\"");
         assert_eq!(project.tasks[0].command, "y");
     }
 

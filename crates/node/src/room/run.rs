@@ -24,7 +24,9 @@ impl Room {
             return drop(reply.send(Err(RoomError::Conflict(reason))));
         }
         self.with_sandbox(reply, move |room, _, reply| {
-            room.when_written(move |room| room.when_project_known(move |room| room.run_now(task, member, reply)));
+            room.when_written(move |room| {
+                room.when_project_known(move |room| room.run_now(task, member, reply))
+            });
         });
     }
 
@@ -68,7 +70,9 @@ impl Room {
         self.spawn(async move {
             let outcome = outcome.await.unwrap_or(Err(RoomError::Closing));
             Box::new(move |room: &mut Room| {
-                if outcome.is_err() && room.terminals.run.as_ref().is_some_and(|run| run.terminal == terminal) {
+                if outcome.is_err()
+                    && room.terminals.run.as_ref().is_some_and(|run| run.terminal == terminal)
+                {
                     room.terminals.run = None;
                     room.live.changed();
                 }
@@ -105,7 +109,11 @@ impl Room {
     }
 
     fn kill_run(&mut self, terminal: TerminalId) {
-        let still = self.terminals.run.as_ref().is_some_and(|run| run.terminal == terminal && run.exit.is_none());
+        let still = self
+            .terminals
+            .run
+            .as_ref()
+            .is_some_and(|run| run.terminal == terminal && run.exit.is_none());
         let Some(link) = self.sandbox.ready_link().cloned().filter(|_| still) else { return };
         self.spawn(async move {
             drop(link.request(Op::Signal { terminal, signal: SIGKILL }).await);
@@ -134,7 +142,9 @@ impl Room {
     /// Does something when the project file was read.
     fn when_project_known(&mut self, then: impl FnOnce(&mut Room) + Send + 'static) {
         match self.project_file() {
-            Some((file, name)) if self.files.is_dirty(file) || self.documents.slot_mut(file).is_some() => {
+            Some((file, name))
+                if self.files.is_dirty(file) || self.documents.slot_mut(file).is_some() =>
+            {
                 self.when_loaded(file, move |room| {
                     if let Some(document) = room.documents.get(file) {
                         let project = Project::parse(name, &document.doc.text());
@@ -159,7 +169,8 @@ impl Room {
         let (shared, store) = (self.shared.clone(), self.store.clone());
         match self.files.stored(file).cloned() {
             Some(Stored::Document { generation, format, .. }) => self.spawn(async move {
-                let bytes = super::loading::stored_text(&shared, &store, file, generation, format).await;
+                let bytes =
+                    super::loading::stored_text(&shared, &store, file, generation, format).await;
                 project_read(name, bytes.ok())
             }),
             Some(Stored::Blob(stored)) if !self.files.is_dirty(file) => {

@@ -10,7 +10,9 @@ use futures_util::StreamExt as _;
 use tandem_proto::agent::{Configure, Entry, Event, Hello, ListeningPort, Op, Reply as AgentReply};
 use tandem_proto::api::SandboxStatus;
 use tandem_proto::{FileId, RelPath, SandboxId};
-use tandem_sandbox::{AgentLink, Ended, LaunchSpec, LimitsInForce, LinkEvent, Sandbox, SandboxError};
+use tandem_sandbox::{
+    AgentLink, Ended, LaunchSpec, LimitsInForce, LinkEvent, Sandbox, SandboxError,
+};
 use tandem_store::RecordKind;
 use tokio::sync::{mpsc, watch};
 
@@ -40,7 +42,10 @@ enum Stage {
     /// The agent is there, the files are on their way.
     Filling(Running),
     Ready(Running),
-    Failed { message: String, at: Instant },
+    Failed {
+        message: String,
+        at: Instant,
+    },
     Stopping,
 }
 
@@ -269,7 +274,9 @@ impl Room {
         let mut ready = Vec::new();
         let mut fetch: Vec<(FileId, RelPath, bool, Stored)> = Vec::new();
         for id in self.tree.subtree(FileId::ROOT) {
-            let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else { continue };
+            let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else {
+                continue;
+            };
             match &node.kind {
                 Kind::Folder => folders.push(path),
                 Kind::File => {
@@ -349,7 +356,8 @@ impl Room {
         let entries: HashMap<&RelPath, &Entry> =
             filled.entries.iter().map(|entry| (&entry.path, entry)).collect();
         for (id, hash) in filled.hashes {
-            let Some(entry) = self.tree.path(id).and_then(|path| entries.get(&path).copied()) else {
+            let Some(entry) = self.tree.path(id).and_then(|path| entries.get(&path).copied())
+            else {
                 continue;
             };
             match self.documents.get_mut(id) {
@@ -359,7 +367,9 @@ impl Room {
                     }
                     self.log(RecordKind::Base, id, Bytes::copy_from_slice(&hash));
                 }
-                None => self.files.remember(id, super::files::AtRest { signature: entry.signature, hash }),
+                None => self
+                    .files
+                    .remember(id, super::files::AtRest { signature: entry.signature, hash }),
             }
             self.disk.saw(id, entry.signature);
         }
@@ -463,7 +473,9 @@ impl Room {
         let listening = self.sandbox.ports.iter().find(|listening| listening.port == port).copied();
         let answer = match (listening, self.sandbox.ready_link()) {
             (Some(listening), Some(link)) => Ok((link.clone(), listening)),
-            (None, Some(_)) => Err(RoomError::NotFound(format!("nothing listens on port {port} yet"))),
+            (None, Some(_)) => {
+                Err(RoomError::NotFound(format!("nothing listens on port {port} yet")))
+            }
             (_, None) => {
                 let coming = self.sandbox.is_coming();
                 self.want_sandbox();
@@ -489,7 +501,8 @@ async fn fill(
     folders: &[RelPath],
     links: &[(RelPath, String)],
 ) -> Result<Filled, String> {
-    let hashes = files.iter().map(|(id, file)| (*id, *blake3::hash(&file.content).as_bytes())).collect();
+    let hashes =
+        files.iter().map(|(id, file)| (*id, *blake3::hash(&file.content).as_bytes())).collect();
     let paths: Vec<RelPath> = files.iter().map(|(_, file)| file.path.clone()).collect();
     let files: Vec<tar::File> = files.into_iter().map(|(_, file)| file).collect();
     let bytes: Bytes = tar::pack_with_links(&files, folders, links).into();

@@ -33,7 +33,9 @@ impl Room {
                 None => return self.refuse_open(id, &address, Refusal::NotFound),
             },
             (None, false) => match message {
-                Inbound::Update { seq, .. } => return self.nack(id, &address, seq, Refusal::NotFound),
+                Inbound::Update { seq, .. } => {
+                    return self.nack(id, &address, seq, Refusal::NotFound);
+                }
                 _ => return,
             },
         };
@@ -82,7 +84,13 @@ impl Room {
         }
     }
 
-    fn open_file_message(&mut self, id: PeerId, address: &Arc<str>, file: FileId, message: Inbound) {
+    fn open_file_message(
+        &mut self,
+        id: PeerId,
+        address: &Arc<str>,
+        file: FileId,
+        message: Inbound,
+    ) {
         match message {
             Inbound::Identity { .. } => {
                 self.subscribe(id, address, file);
@@ -167,12 +175,16 @@ impl Room {
     }
 
     fn ask_state(&self, id: PeerId, address: &str, file: FileId) {
-        let (Some(document), Some(protocol)) = (self.documents.get(file), self.protocol(id)) else { return };
+        let (Some(document), Some(protocol)) = (self.documents.get(file), self.protocol(id)) else {
+            return;
+        };
         self.send(id, protocol::step1(protocol, address, &document.doc.state_vector()));
     }
 
     fn send_awareness(&self, id: PeerId, address: &str, file: FileId) {
-        let (Some(document), Some(protocol)) = (self.documents.get(file), self.protocol(id)) else { return };
+        let (Some(document), Some(protocol)) = (self.documents.get(file), self.protocol(id)) else {
+            return;
+        };
         if let Some(states) = document.awareness.encode_all() {
             self.send(id, protocol::awareness(protocol, address, &states));
         }
@@ -185,7 +197,13 @@ impl Room {
     }
 
     /// Answers a state vector now, or when the server's own edits in it are durable.
-    fn answer_when_shown(&mut self, id: PeerId, address: &Arc<str>, file: FileId, state_vector: Bytes) {
+    fn answer_when_shown(
+        &mut self,
+        id: PeerId,
+        address: &Arc<str>,
+        file: FileId,
+        state_vector: Bytes,
+    ) {
         let durable = *self.durable.borrow();
         let hidden = self.documents.get(file).and_then(|document| document.hidden_until);
         match hidden {
@@ -389,7 +407,9 @@ impl Room {
             if Some(*peer) == except || subscription.lagging {
                 continue;
             }
-            let Some(outbox) = self.peers.get(*peer).and_then(|peer| peer.outbox()) else { continue };
+            let Some(outbox) = self.peers.get(*peer).and_then(|peer| peer.outbox()) else {
+                continue;
+            };
             let known = encoded.iter().find(|(protocol, address, _)| {
                 *protocol == subscription.protocol
                     && (*protocol == Protocol::YWebsocket || *address == subscription.address)
@@ -399,7 +419,11 @@ impl Room {
                 None => {
                     let message =
                         protocol::update(subscription.protocol, &subscription.address, update);
-                    encoded.push((subscription.protocol, subscription.address.clone(), message.clone()));
+                    encoded.push((
+                        subscription.protocol,
+                        subscription.address.clone(),
+                        message.clone(),
+                    ));
                     message
                 }
             };
@@ -421,7 +445,8 @@ impl Room {
             })
             .collect();
         for (address, file) in open {
-            let lagging = self.subscription_mut(id, file).filter(|subscription| subscription.lagging);
+            let lagging =
+                self.subscription_mut(id, file).filter(|subscription| subscription.lagging);
             if let Some(known) = lagging.map(|subscription| subscription.known.clone()) {
                 let known = if known.is_empty() { vec![0] } else { known };
                 self.answer_when_shown(id, &address, file, known.into());
@@ -457,7 +482,7 @@ impl Room {
                 // A full queue may lose carets: they are renewed every 15 s.
                 let message =
                     protocol::awareness(subscription.protocol, &subscription.address, states);
-                drop(outbox.push(message));
+                let _ = outbox.push(message);
             }
         }
     }
@@ -542,7 +567,11 @@ impl Room {
             .evict
             .iter()
             .copied()
-            .filter(|file| self.documents.get(*file).is_none_or(|document| may_forget(document, durable, self.sandbox.is_up())))
+            .filter(|file| {
+                self.documents
+                    .get(*file)
+                    .is_none_or(|document| may_forget(document, durable, self.sandbox.is_up()))
+            })
             .collect();
         for file in unused {
             self.evict.remove(&file);

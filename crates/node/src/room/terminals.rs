@@ -54,14 +54,6 @@ impl Terminals {
         self.list.retain(|(_, id), _| *id != terminal);
     }
 
-    /// The oldest console that has ended, to make room for a new one.
-    pub fn ended_console(&self) -> Option<TerminalId> {
-        self.list.values().find_map(|info| {
-            let info = info.borrow();
-            (info.kind == TerminalKind::Console && info.exit.is_some()).then_some(info.id)
-        })
-    }
-
     /// The sandbox is gone, and its terminals with it.
     pub fn sandbox_gone(&mut self) {
         self.list.clear();
@@ -125,7 +117,12 @@ impl Room {
     /// Opens a shell.
     pub(super) fn open_terminal(&mut self, cols: u16, rows: u16, reply: Reply<TerminalInfo>) {
         self.with_sandbox(reply, move |room, _, reply| {
-            let number = 1 + room.terminals.infos().iter().filter(|info| info.kind == TerminalKind::Shell).count();
+            let number = 1 + room
+                .terminals
+                .infos()
+                .iter()
+                .filter(|info| info.kind == TerminalKind::Shell)
+                .count();
             let info = TerminalInfo {
                 id: room.shared.random_terminal_id(),
                 kind: TerminalKind::Shell,
@@ -152,7 +149,8 @@ impl Room {
             return drop(reply.send(Err(RoomError::Unavailable("the sandbox is gone".to_owned()))));
         };
         if !self.terminals.has_room() {
-            let reason = format!("there are {} terminals already; close one first", limits::MAX_TERMINALS);
+            let reason =
+                format!("there are {} terminals already; close one first", limits::MAX_TERMINALS);
             return drop(reply.send(Err(RoomError::Conflict(reason))));
         }
         let spawn = Spawn {
@@ -170,7 +168,8 @@ impl Room {
         self.terminals.add(info.clone());
         self.spawn(async move {
             let outcome = link.request(Op::Spawn(spawn)).await;
-            Box::new(move |room: &mut Room| room.spawned(info, outcome, reply, then)) as Continuation
+            Box::new(move |room: &mut Room| room.spawned(info, outcome, reply, then))
+                as Continuation
         });
     }
 
@@ -198,7 +197,9 @@ impl Room {
     /// Ends a terminal and forgets it.
     pub(super) fn close_terminal(&mut self, terminal: TerminalId, reply: Reply<()>) {
         if self.terminals.find(terminal).is_none() {
-            return drop(reply.send(Err(RoomError::NotFound("there is no such terminal".to_owned()))));
+            return drop(
+                reply.send(Err(RoomError::NotFound("there is no such terminal".to_owned()))),
+            );
         }
         self.terminals.remove(terminal);
         self.live.changed();
@@ -215,21 +216,32 @@ impl Room {
     /// What a terminal socket needs.
     pub(super) fn terminal_door(&mut self, terminal: TerminalId, reply: Reply<TerminalDoor>) {
         if self.sandbox.is_coming() {
-            self.waiting_for_sandbox.push(Box::new(move |room| room.terminal_door(terminal, reply)));
+            self.waiting_for_sandbox
+                .push(Box::new(move |room| room.terminal_door(terminal, reply)));
             return;
         }
         let answer = match (self.terminals.find(terminal), self.sandbox.ready_link()) {
-            (Some(info), Some(link)) => Ok(TerminalDoor { link: link.clone(), info: info.subscribe() }),
+            (Some(info), Some(link)) => {
+                Ok(TerminalDoor { link: link.clone(), info: info.subscribe() })
+            }
             _ => Err(RoomError::NotFound("there is no such terminal".to_owned())),
         };
         drop(reply.send(answer));
     }
 
     /// A viewer's size: it counts when nobody drives, when it drives already, or takes over.
-    pub(super) fn resize_terminal(&mut self, terminal: TerminalId, member: MemberId, size: (u16, u16), drive: bool) {
+    pub(super) fn resize_terminal(
+        &mut self,
+        terminal: TerminalId,
+        member: MemberId,
+        size: (u16, u16),
+        drive: bool,
+    ) {
         let Some(info) = self.terminals.find(terminal) else { return };
-        let (cols, rows) =
-            (size.0.clamp(1, limits::MAX_TERMINAL_COLS), size.1.clamp(1, limits::MAX_TERMINAL_ROWS));
+        let (cols, rows) = (
+            size.0.clamp(1, limits::MAX_TERMINAL_COLS),
+            size.1.clamp(1, limits::MAX_TERMINAL_ROWS),
+        );
         let changed = info.send_if_modified(|info| {
             if !drive && info.driver.is_some_and(|driver| driver != member) {
                 return false;

@@ -355,7 +355,10 @@ mod tests {
             tree.apply(change);
         }
         assert_eq!(tree.path(folder), Some(path("src/a/b")));
-        assert!(matches!(tree.plan_folders(Some(&path("src/main.py")), || id(9)), Err(TreeError::NotAFolder)));
+        assert!(matches!(
+            tree.plan_folders(Some(&path("src/main.py")), || id(9)),
+            Err(TreeError::NotAFolder)
+        ));
     }
 
     #[test]
@@ -369,11 +372,13 @@ mod tests {
     fn change() -> impl Strategy<Value = Change> {
         let ids = 0u8..8;
         prop_oneof![
-            (ids.clone(), ids.clone(), "[a-c]|\\.\\.|", any::<bool>()).prop_map(|(i, p, name, folder)| {
-                let parent = if p == 0 { FileId::ROOT } else { id(p) };
-                let kind = if folder { Kind::Folder } else { Kind::File };
-                Change::Put { id: id(i), node: node(parent, &name, kind) }
-            }),
+            (ids.clone(), ids.clone(), "[a-c]|\\.\\.|", any::<bool>()).prop_map(
+                |(i, p, name, folder)| {
+                    let parent = if p == 0 { FileId::ROOT } else { id(p) };
+                    let kind = if folder { Kind::Folder } else { Kind::File };
+                    Change::Put { id: id(i), node: node(parent, &name, kind) }
+                }
+            ),
             ids.prop_map(|i| Change::Remove { id: id(i) }),
         ]
     }

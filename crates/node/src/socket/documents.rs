@@ -25,12 +25,16 @@ const PING: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(65);
 
 /// Serves one socket until either side ends it. `only` is the single document of a y-websocket.
-pub async fn serve(socket: WebSocket, room: RoomHandle, grant: Grant, protocol: Protocol, only: Option<Arc<str>>) {
+pub async fn serve(
+    socket: WebSocket,
+    room: RoomHandle,
+    grant: Grant,
+    protocol: Protocol,
+    only: Option<Arc<str>>,
+) {
     let (sink, stream) = socket.split();
     let outbox = Outbox::new(CancellationToken::new());
-    let peer = room
-        .ask_attach(NewPeer { grant, protocol, outbox: outbox.clone() })
-        .await;
+    let peer = room.ask_attach(NewPeer { grant, protocol, outbox: outbox.clone() }).await;
     let peer = match peer {
         Ok(peer) => peer,
         Err(error) => {
@@ -94,7 +98,10 @@ impl Connection {
                     self.receive(message, room, peer, protocol, only.as_ref(), &mut addresses).await
                 }
                 Next::In(_) => false,
-                Next::Ping => self.last_seen.elapsed() < SILENCE && self.write(Message::Ping(Bytes::new())).await,
+                Next::Ping => {
+                    self.last_seen.elapsed() < SILENCE
+                        && self.write(Message::Ping(Bytes::new())).await
+                }
             };
             if !more {
                 return;
@@ -163,13 +170,18 @@ impl Connection {
             Message::Ping(_) | Message::Pong(_) => return true,
         };
         let (address, parsed) = match (protocol, only) {
-            (Protocol::YWebsocket, Some(address)) => (address.clone(), protocol::parse_y_websocket(&bytes)),
+            (Protocol::YWebsocket, Some(address)) => {
+                (address.clone(), protocol::parse_y_websocket(&bytes))
+            }
             _ => match collab::parse(&bytes) {
-                Ok(Frame::Ping) => return self.write(Message::Binary(Bytes::from_static(&[kind::PONG]))).await,
-                Ok(Frame::Pong) => return true,
-                Ok(Frame::Message { address, kind, body }) => {
-                    (addresses.get(address), protocol::parse_addressed(protocol, &bytes, kind, body))
+                Ok(Frame::Ping) => {
+                    return self.write(Message::Binary(Bytes::from_static(&[kind::PONG]))).await;
                 }
+                Ok(Frame::Pong) => return true,
+                Ok(Frame::Message { address, kind, body }) => (
+                    addresses.get(address),
+                    protocol::parse_addressed(protocol, &bytes, kind, body),
+                ),
                 Err(_) => return self.malformed(protocol).await,
             },
         };

@@ -24,7 +24,13 @@ const SILENCE: Duration = Duration::from_secs(65);
 const INPUT: usize = 32 * 1024;
 
 /// Serves one viewer of a terminal from an absolute offset on.
-pub async fn serve(socket: WebSocket, room: RoomHandle, grant: Grant, terminal: TerminalId, from: Option<u64>) {
+pub async fn serve(
+    socket: WebSocket,
+    room: RoomHandle,
+    grant: Grant,
+    terminal: TerminalId,
+    from: Option<u64>,
+) {
     let (mut sink, stream) = socket.split();
     let cancel = CancellationToken::new();
     let visitor = NewVisitor { grant: grant.clone(), cancel: cancel.clone() };
@@ -34,10 +40,11 @@ pub async fn serve(socket: WebSocket, room: RoomHandle, grant: Grant, terminal: 
     };
     let opened = async {
         let door = room.ask(|reply| Ask::Terminal(terminal, reply)).await.map_err(|_| 4404_u16)?;
-        let output = door.link.open_terminal(terminal, from).await.map_err(|error| match error {
-            tandem_sandbox::LinkError::Agent(_) => 4404_u16,
-            _ => 1013,
-        })?;
+        let output =
+            door.link.open_terminal(terminal, from).await.map_err(|error| match error {
+                tandem_sandbox::LinkError::Agent(_) => 4404_u16,
+                _ => 1013,
+            })?;
         Ok::<_, u16>((output, door.info))
     };
     match opened.await {
@@ -145,7 +152,9 @@ impl Viewer<'_> {
                 let prelude = String::from_utf8_lossy(&prelude).into_owned();
                 self.control(&TerminalServerMessage::Reset { offset, prelude }).await
             }
-            TerminalOutput::Exited { exit } => self.control(&TerminalServerMessage::Exit { exit }).await,
+            TerminalOutput::Exited { exit } => {
+                self.control(&TerminalServerMessage::Exit { exit }).await
+            }
         }
     }
 

@@ -96,7 +96,9 @@ impl Room {
                         missing.push((path, file));
                     }
                 }
-                Ok(Seen { path, entry: Some(entry), content }) => present.push((path, entry, content)),
+                Ok(Seen { path, entry: Some(entry), content }) => {
+                    present.push((path, entry, content))
+                }
                 Err(error) => {
                     tracing::debug!(repl = %self.repl, %error, "a changed path could not be looked at");
                 }
@@ -116,7 +118,11 @@ impl Room {
     }
 
     /// A missing path and a new path with the same inode are one thing that moved.
-    fn find_renames(&mut self, present: &[(RelPath, Entry, Option<Bytes>)], missing: &mut Vec<(RelPath, FileId)>) {
+    fn find_renames(
+        &mut self,
+        present: &[(RelPath, Entry, Option<Bytes>)],
+        missing: &mut Vec<(RelPath, FileId)>,
+    ) {
         let mut moved: HashSet<FileId> = HashSet::new();
         let by_inode: HashMap<(u64, u64), FileId> = missing
             .iter()
@@ -130,7 +136,9 @@ impl Room {
                 continue;
             }
             let inode = (entry.signature.device, entry.signature.inode);
-            let Some(file) = by_inode.get(&inode).filter(|file| !moved.contains(*file)) else { continue };
+            let Some(file) = by_inode.get(&inode).filter(|file| !moved.contains(*file)) else {
+                continue;
+            };
             if let Ok(change) = self.tree.plan_move(*file, path) {
                 self.change_tree(change);
                 moved.insert(*file);
@@ -151,7 +159,9 @@ impl Room {
         };
         let known = self.tree.find(path);
         if let Some(file) = known
-            && self.tree.get(file).is_some_and(|node| std::mem::discriminant(&node.kind) != std::mem::discriminant(&kind))
+            && self.tree.get(file).is_some_and(|node| {
+                std::mem::discriminant(&node.kind) != std::mem::discriminant(&kind)
+            })
         {
             self.drop_document(file, Refusal::NotText);
             self.files.forget(file);
@@ -165,7 +175,9 @@ impl Room {
         if self.has_document(file) {
             match content {
                 Some(content) => self.file_read(file, content, entry.clone()),
-                None if entry.signature.size > limits::MAX_TEXT_BYTES as u64 => self.no_longer_text(file),
+                None if entry.signature.size > limits::MAX_TEXT_BYTES as u64 => {
+                    self.no_longer_text(file)
+                }
                 // It became a document while we looked, or changed while it was read: again.
                 None => drop(self.disk.changed.insert(path.clone())),
             }
@@ -248,7 +260,8 @@ impl Room {
             return self.no_longer_text(file);
         };
         document.format = format;
-        let base_is_lost = document.disk.disk_hash.is_none() && document.disk.merge.base_text().is_none();
+        let base_is_lost =
+            document.disk.disk_hash.is_none() && document.disk.merge.base_text().is_none();
         document.disk.disk_hash = Some(hash);
         let logged = self.base_hashes.remove(&file);
         if base_is_lost && logged == Some(hash) && document.doc.text() != text {
@@ -368,7 +381,8 @@ impl Room {
             }
         }
         if truncated {
-            self.live.note("The workspace has too many files; some are not shown or saved.".to_owned());
+            self.live
+                .note("The workspace has too many files; some are not shown or saved.".to_owned());
         } else {
             let gone: Vec<RelPath> = self
                 .tree
@@ -425,11 +439,14 @@ async fn look(
     }
     let max_bytes = limits::MAX_TEXT_BYTES as u64;
     match link.request(Op::Read { path: path.clone(), max_bytes }).await {
-        Ok(AgentReply::Content { content, entry }) => Ok(Seen { path, entry: Some(entry), content: Some(content) }),
+        Ok(AgentReply::Content { content, entry }) => {
+            Ok(Seen { path, entry: Some(entry), content: Some(content) })
+        }
         Ok(_) => Err(LinkError::Protocol("a read was answered with something else")),
-        Err(LinkError::Agent(AgentError::NotFound)) => Ok(Seen { path, entry: None, content: None }),
+        Err(LinkError::Agent(AgentError::NotFound)) => {
+            Ok(Seen { path, entry: None, content: None })
+        }
         Err(LinkError::Agent(_)) => Ok(Seen { path, entry: Some(entry), content: None }),
         Err(error) => Err(error),
     }
 }
-

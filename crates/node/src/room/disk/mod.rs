@@ -86,11 +86,7 @@ impl Disk {
 
     /// When something is due.
     pub fn deadline(&self, documents: &Documents) -> Option<Instant> {
-        let write = self
-            .unwritten
-            .iter()
-            .filter_map(|file| documents.get(*file)?.disk.due)
-            .min();
+        let write = self.unwritten.iter().filter_map(|file| documents.get(*file)?.disk.due).min();
         let barrier = self.barriers.iter().map(|(until, _)| *until).min();
         write.into_iter().chain(barrier).min()
     }

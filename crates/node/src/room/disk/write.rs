@@ -178,7 +178,11 @@ impl Room {
             }
             Found::File { content, entry } => {
                 self.ingest(file, &content, &entry);
-                if self.documents.get(file).is_some_and(|document| document.edits != document.disk.written_edits) {
+                if self
+                    .documents
+                    .get(file)
+                    .is_some_and(|document| document.edits != document.disk.written_edits)
+                {
                     self.write_soon(file, Duration::ZERO);
                 }
             }
