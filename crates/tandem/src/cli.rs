@@ -1,0 +1,251 @@
+//! The command line. Every option of `serve` is also an environment variable and a key of the
+//! configuration file; the command line wins over the environment, and both over the file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+/// A self-hosted, multiplayer place to write and run code.
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server: site, API, editing, sandboxes and previews in one process.
+    Serve(Options),
+    /// Say what this machine can do for sandboxes and storage, and how to mend what is missing.
+    Doctor {
+        /// The same options as `serve`.
+        #[command(flatten)]
+        options: Options,
+        /// Print JSON for scripts.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add or list language templates of an installation.
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// The privileged half of the server; started by `serve` itself.
+    #[command(hide = true)]
+    Launch,
+}
+
+/// `tandem template …`.
+#[derive(Debug, Subcommand)]
+pub enum TemplateCommand {
+    /// Add the template in a folder (`template.toml` beside `files/`) to the blob store. A running
+    /// server offers it at once.
+    Add {
+        /// The template's folder.
+        folder: PathBuf,
+        /// Where the installation is.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List the templates in the blob store.
+    List {
+        /// Where the installation is.
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// How user code is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxKind {
+    /// Namespaces and limits by bubblewrap.
+    Bubblewrap,
+    /// NO ISOLATION: programs run as the server's own user. Loopback only.
+    Process,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// A file with the same options as keys [for an example see tandem.config.example.toml]
+    #[arg(long, value_name = "FILE", env = "TANDEM_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Address and port to listen on; port 0 picks one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "TANDEM_LISTEN")]
+    pub listen: Option<String>,
+
+    /// Where people reach the site [default: http://localhost:PORT]
+    #[arg(long, value_name = "URL", env = "TANDEM_PUBLIC_URL")]
+    pub public_url: Option<String>,
+
+    /// Previews are served at PORT-REPL.DOMAIN [default: localhost]
+    #[arg(long, value_name = "DOMAIN", env = "TANDEM_PREVIEW_DOMAIN")]
+    pub preview_domain: Option<String>,
+
+    /// Reverse proxies whose X-Forwarded-For is believed
+    #[arg(long, value_name = "CIDR", env = "TANDEM_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxy: Option<Vec<String>>,
+
+    /// Accept a public address that is neither https nor loopback
+    #[arg(long, env = "TANDEM_INSECURE_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_http: Option<bool>,
+
+    /// Log, database, keys and sandboxes [default: /var/lib/tandem as root, else ~/.local/share/tandem]
+    #[arg(long, value_name = "DIR", env = "TANDEM_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Where repls are kept: file:///DIR or s3://BUCKET/PREFIX?endpoint=…&region=…&path_style=true
+    /// [default: DATA_DIR/blobs]
+    #[arg(long, value_name = "URL", env = "TANDEM_BLOB_STORE")]
+    pub blob_store: Option<String>,
+
+    /// Metadata: sqlite:///FILE or postgres://… [default: DATA_DIR/metadata.sqlite]
+    #[arg(long, value_name = "URL", env = "TANDEM_DATABASE")]
+    pub database: Option<String>,
+
+    /// How user code is run [default: bubblewrap]
+    #[arg(long, value_enum, env = "TANDEM_SANDBOX")]
+    pub sandbox: Option<SandboxKind>,
+
+    /// Name or number of the user that a server started as root becomes
+    #[arg(long, value_name = "USER", env = "TANDEM_USER")]
+    pub user: Option<String>,
+
+    /// More toolchain folders to show inside sandboxes, read-only
+    #[arg(long, value_name = "DIR", env = "TANDEM_TOOLCHAIN", value_delimiter = ':')]
+    pub toolchain: Option<Vec<PathBuf>>,
+
+    /// The agent's executable [default: beside this program]
+    #[arg(long, value_name = "FILE", env = "TANDEM_AGENT")]
+    pub agent: Option<PathBuf>,
+
+    /// Memory of one sandbox in MiB [default: 1024]
+    #[arg(long, value_name = "MIB", env = "TANDEM_MEMORY_MIB")]
+    pub memory_mib: Option<u64>,
+
+    /// Disk of one sandbox in MiB [default: 2048]
+    #[arg(long, value_name = "MIB", env = "TANDEM_DISK_MIB")]
+    pub disk_mib: Option<u64>,
+
+    /// Processes and threads of one sandbox [default: 256]
+    #[arg(long, value_name = "N", env = "TANDEM_PROCESSES")]
+    pub processes: Option<u32>,
+
+    /// CPU of one sandbox in percent of one core [default: 100]
+    #[arg(long, value_name = "PERCENT", env = "TANDEM_CPU_PERCENT")]
+    pub cpu_percent: Option<u32>,
+
+    /// From the last person's leaving to the end of the sandbox [default: 30s]
+    #[arg(long, value_name = "TIME", env = "TANDEM_IDLE_GRACE")]
+    pub idle_grace: Option<String>,
+
+    /// Count the grace time from the end of a run that is still going on
+    #[arg(long, env = "TANDEM_WAIT_FOR_JOBS", num_args = 0..=1, default_missing_value = "true")]
+    pub wait_for_jobs: Option<bool>,
+
+    /// Quiet time before a changed document is saved to the blob store [default: 2s]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_AFTER")]
+    pub save_after: Option<String>,
+
+    /// Longest time before a changed document is saved to the blob store [default: 30s]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_WITHIN")]
+    pub save_within: Option<String>,
+
+    /// Open the page in a browser
+    #[arg(long, overrides_with = "no_open", env = "TANDEM_OPEN", num_args = 0..=1, default_missing_value = "true")]
+    pub open: Option<bool>,
+
+    /// Do not open the page in a browser
+    #[arg(long)]
+    #[serde(skip)]
+    pub no_open: bool,
+
+    /// The owner's token [default: made at the first start and kept in the data directory]
+    #[arg(long, value_name = "TOKEN", env = "TANDEM_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+
+    /// How log lines look [default: text]
+    #[arg(long, value_enum, env = "TANDEM_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged, for example `info` or `tandem_node=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "TANDEM_LOG")]
+    pub log: Option<String>,
+}
+
+impl Options {
+    /// These options, and those of `file` where these say nothing.
+    pub fn over(self, file: Options) -> Options {
+        macro_rules! first {
+            ($($field:ident),* $(,)?) => {
+                Options { $($field: self.$field.or(file.$field),)* no_open: self.no_open }
+            };
+        }
+        first!(
+            config,
+            listen,
+            public_url,
+            preview_domain,
+            trusted_proxy,
+            insecure_http,
+            data_dir,
+            blob_store,
+            database,
+            sandbox,
+            user,
+            toolchain,
+            agent,
+            memory_mib,
+            disk_mib,
+            processes,
+            cpu_percent,
+            idle_grace,
+            wait_for_jobs,
+            save_after,
+            save_within,
+            open,
+            token,
+            log_format,
+            log,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_said_wins_over_the_file() {
+        let said = Options { listen: Some("a".to_owned()), ..Options::default() };
+        let file: Options =
+            toml::from_str("listen = \"b\"\nidle-grace = \"1m\"\nsandbox = \"process\"").unwrap();
+        let both = said.over(file);
+        assert_eq!(both.listen.as_deref(), Some("a"));
+        assert_eq!(both.idle_grace.as_deref(), Some("1m"));
+        assert_eq!(both.sandbox, Some(SandboxKind::Process));
+        assert!(toml::from_str::<Options>("lisen = \"b\"").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! `tandem doctor`: what holds on this machine, honestly, and how to mend what does not.
+
+use serde::Serialize;
+use tandem_sandbox::{Check, Holds};
+
+use crate::cli::Options;
+use crate::config::Config;
+use crate::{logging, process};
+
+#[derive(Serialize)]
+struct Report {
+    usable: bool,
+    checks: Vec<Check>,
+}
+
+/// Prints the report; fails when no sandbox or no store can be used.
+pub fn run(options: Options, json: bool) -> anyhow::Result<()> {
+    let mut config = Config::load(options)?;
+    if config.log == "info" {
+        config.log = "error".to_owned();
+    }
+    logging::start(config.log_format, &config.log)?;
+    let launcher = process::drop_rights(&config);
+    let mut checks = process::runtime()?.block_on(async {
+        let mut checks = match launcher.and_then(|launcher| process::driver(&config, launcher)) {
+            Ok(driver) => driver.probe().await,
+            Err(error) => vec![check("sandbox", Holds::No, format!("{error:#}"), true)],
+        };
+        checks.push(store(&config).await);
+        checks
+    });
+    checks.push(check(
+        "network",
+        Holds::Partly,
+        "sandboxes have a loopback network only: programs reach each other, not the internet"
+            .to_owned(),
+        false,
+    ));
+    let usable = checks.iter().all(|check| !check.required || check.holds != Holds::No);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&Report { usable, checks })?);
+    } else {
+        print(&checks);
+    }
+    anyhow::ensure!(usable, "this machine cannot run sandboxes as it is; see above");
+    Ok(())
+}
+
+fn check(name: &str, holds: Holds, detail: String, required: bool) -> Check {
+    Check { name: name.to_owned(), holds, detail, remedy: None, required }
+}
+
+async fn store(config: &Config) -> Check {
+    let blobs = match process::blob_store(config).await {
+        Ok(blobs) => blobs,
+        Err(error) => return check("blob store", Holds::No, format!("{error:#}"), true),
+    };
+    match tandem_store::blob::probe(&*blobs).await {
+        Ok(report) => {
+            let holds = match (report.is_usable(), report.findings().is_empty()) {
+                (false, _) => Holds::No,
+                (true, false) => Holds::Partly,
+                (true, true) => Holds::Yes,
+            };
+            let mut detail = report.findings().join("; ");
+            if detail.is_empty() {
+                detail =
+                    format!("stores, lists and deletes; one small object took {:?}", report.put);
+            }
+            check("blob store", holds, detail, true)
+        }
+        Err(error) => check("blob store", Holds::No, error.to_string(), true),
+    }
+}
+
+fn print(checks: &[Check]) {
+    for check in checks {
+        let mark = match check.holds {
+            Holds::Yes => "yes   ",
+            Holds::Partly => "partly",
+            Holds::No => "NO    ",
+        };
+        println!("{mark}  {:<22} {}", check.name, check.detail);
+        if let Some(remedy) = check.remedy.as_ref().filter(|_| check.holds != Holds::Yes) {
+            println!("        {:<22} → {remedy}", "");
+        }
+    }
+}

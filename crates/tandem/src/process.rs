@@ -1,0 +1,47 @@
+//! What every subcommand starts with: rights, runtime, blob store, sandbox driver.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tandem_sandbox::{BubblewrapDriver, LauncherClient, ProcessDriver, SandboxDriver};
+use tandem_store::{BlobStore, BlobStoreUrl};
+
+use crate::cli::SandboxKind;
+use crate::config::Config;
+
+/// Gives up root's rights, keeping the launcher where there is one. Call it while the process
+/// has one thread.
+pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
+    tandem_sandbox::start_and_drop(&config.driver, config.user.as_deref(), None)
+        .context("cannot give up root's rights")
+}
+
+/// The runtime of the whole process.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// The sandbox driver that was asked for.
+pub fn driver(
+    config: &Config,
+    launcher: Option<LauncherClient>,
+) -> anyhow::Result<Arc<dyn SandboxDriver>> {
+    Ok(match config.sandbox {
+        SandboxKind::Bubblewrap => {
+            Arc::new(BubblewrapDriver::new(config.driver.clone(), launcher)?)
+        }
+        SandboxKind::Process => Arc::new(ProcessDriver::new(config.driver.clone())?),
+    })
+}
+
+/// The blob store that was asked for.
+pub async fn blob_store(config: &Config) -> anyhow::Result<Arc<dyn BlobStore>> {
+    let url = match &config.blob_store {
+        Some(url) => url.clone(),
+        None => BlobStoreUrl::File(config.data_dir.join("blobs")),
+    };
+    tandem_store::blob::open(&url).await.context("cannot open the blob store")
+}
