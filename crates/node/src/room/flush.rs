@@ -101,7 +101,8 @@ impl Saved {
     pub fn deadline(&self) -> Option<Instant> {
         let owed =
             !self.unsaved.is_empty() || self.tree_since.is_some() || self.files_since.is_some();
-        if self.in_flight || self.given_up || !(owed || !self.waiters.is_empty()) {
+        let owed = owed || !self.waiters.is_empty();
+        if self.in_flight || self.given_up || !owed {
             return None;
         }
         let look = self.next_look.unwrap_or_else(|| Instant::now() + Duration::from_millis(200));
