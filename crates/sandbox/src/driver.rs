@@ -19,6 +19,15 @@ pub trait SandboxDriver: Send + Sync + 'static {
     /// Tries what this machine gives, by effect, and says what does not hold and how to mend it.
     async fn probe(&self) -> Vec<Check>;
 
+    /// Starts one real sandbox and ends it: what a server does before it says it is ready.
+    ///
+    /// # Errors
+    /// When this machine cannot run one, with how to mend it where that is known.
+    async fn ready(&self) -> Result<(), SandboxError> {
+        let sandbox = self.launch(probe_spec()).await?;
+        self.stop(sandbox.id, Duration::ZERO).await
+    }
+
     /// Which of these commands exist inside a sandbox.
     async fn tools(&self, names: &[String]) -> Vec<String>;
 
@@ -59,6 +68,23 @@ pub struct LaunchSpec {
     pub limits: Limits,
     /// Added to the environment of every process inside.
     pub env: Vec<(String, String)>,
+}
+
+/// A sandbox that belongs to no repl, to see whether one starts.
+pub(crate) fn probe_spec() -> LaunchSpec {
+    let limits = Limits {
+        memory_bytes: 128 << 20,
+        processes: 64,
+        disk_bytes: 32 << 20,
+        inodes: 1024,
+        ..Limits::default()
+    };
+    LaunchSpec {
+        sandbox: SandboxId::from_random(rand::random()),
+        repl: ReplId::from_random(rand::random()),
+        limits,
+        env: Vec::new(),
+    }
 }
 
 /// What a sandbox may use.
@@ -160,6 +186,16 @@ pub struct Check {
     pub remedy: Option<String>,
     /// No sandbox starts without it.
     pub required: bool,
+}
+
+impl Check {
+    pub(crate) fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    pub(crate) fn remedy(self, remedy: &str) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
 }
 
 /// Why a driver could not do something. The text says how to mend it where that is possible.

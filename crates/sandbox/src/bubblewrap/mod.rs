@@ -7,6 +7,7 @@
 pub(crate) mod arguments;
 pub(crate) mod etc;
 pub(crate) mod find;
+pub(crate) mod probe;
 pub(crate) mod start;
 pub(crate) mod tools;
 
@@ -23,7 +24,8 @@ use self::etc::Etc;
 use self::start::{Launch, Started, apply_resource_limits, resource_limits};
 use self::tools::Tools;
 use crate::driver::{
-    Check, Holds, LaunchSpec, LimitsInForce, Sandbox, SandboxConfig, SandboxDriver, SandboxError,
+    Check, LaunchSpec, LimitsInForce, Sandbox, SandboxConfig, SandboxDriver, SandboxError,
+    probe_spec,
 };
 use crate::launcher::LauncherClient;
 use crate::record::{self, Record};
@@ -296,19 +298,12 @@ impl SandboxDriver for BubblewrapDriver {
     }
 
     async fn probe(&self) -> Vec<Check> {
-        let tried = self
-            .with_kit(|kit| match &kit.rights {
-                Rights::Launcher(launcher) => launcher.probe(),
-                Rights::User(user) => Ok(vec![Check {
-                    name: "agent".into(),
-                    holds: if find::is_static(&user.agent) { Holds::Yes } else { Holds::Partly },
-                    detail: user.agent.display().to_string(),
-                    remedy: None,
-                    required: true,
-                }]),
-            })
-            .await;
-        tried.unwrap_or_default()
+        probe::probe(self).await
+    }
+
+    async fn ready(&self) -> Result<(), SandboxError> {
+        let sandbox = self.launch(probe_spec()).await.map_err(probe::explain)?;
+        self.stop(sandbox.id, Duration::ZERO).await
     }
 
     async fn tools(&self, names: &[String]) -> Vec<String> {

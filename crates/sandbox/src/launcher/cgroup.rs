@@ -77,6 +77,17 @@ impl Hierarchies {
         Self { bases }
     }
 
+    /// What was found, in words; `None` when nothing was.
+    pub(super) fn describe(&self) -> Option<String> {
+        let folder = |base: &Base| base.folder.display().to_string();
+        let all: Vec<String> = self.bases.iter().map(folder).collect();
+        let version = match self.bases.first()?.version {
+            Version::One => "version 1",
+            Version::Two => "version 2",
+        };
+        Some(format!("{version}: {}", all.join(", ")))
+    }
+
     /// Makes a sandbox's groups with its limits. What cannot be limited is not claimed to be.
     pub(super) fn make(&self, sandbox: SandboxId, limits: &Limits) -> io::Result<Groups> {
         let mut groups = Groups::default();

@@ -168,7 +168,11 @@ impl Launcher {
             Request::List => record::list(&self.sandboxes)
                 .map(|found| Response::Listed(found.into_iter().map(|(id, _)| id).collect()))
                 .map_err(SandboxError::io("cannot list the sandboxes")),
-            Request::Probe => Ok(Response::Probed(probe::probe(&self.hierarchies, &self.disks))),
+            Request::Probe => Ok(Response::Probed(probe::probe(
+                &self.hierarchies,
+                &self.disks,
+                &self.setup.agent,
+            ))),
         };
         match result {
             Ok(response) => response,

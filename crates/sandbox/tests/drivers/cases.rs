@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tandem_proto::SandboxId;
 use tandem_proto::agent::{AgentError, Event, Op};
-use tandem_sandbox::{LinkError, LinkEvent, SandboxError};
+use tandem_sandbox::{Holds, LinkError, LinkEvent, SandboxError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bench::{
@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     case!(it_starts_answers_and_stops, ALL),
     case!(its_environment_is_clean, BUBBLEWRAP),
     case!(it_claims_only_what_it_can, ALL),
+    case!(it_is_ready_and_probes_honestly, ALL),
     case!(an_id_is_used_once, ALL),
     case!(stopping_what_is_not_there_is_fine, ALL),
     case!(a_bad_environment_is_refused, ALL),
@@ -97,6 +98,32 @@ async fn it_claims_only_what_it_can(bench: &Bench) -> anyhow::Result<()> {
     }
     println!("measured: {force:?}");
     bench.stop(&sandbox).await
+}
+
+async fn it_is_ready_and_probes_honestly(bench: &Bench) -> anyhow::Result<()> {
+    bench.driver.ready().await?;
+    let checks = bench.driver.probe().await;
+    let json = serde_json::to_string_pretty(&checks)?;
+    assert!(bench.folders().is_empty());
+    if bench.mode == Mode::Process {
+        assert!(checks.iter().any(|check| check.holds == Holds::No), "{json}");
+        return Ok(());
+    }
+    let outcome = |name: &str| checks.iter().find(|check| check.name == name).map(|c| c.holds);
+    let broken = checks.iter().filter(|check| check.required && check.holds == Holds::No);
+    assert_eq!(broken.count(), 0, "{json}");
+    for always in ["sandbox", "pid-namespace", "loopback-only", "system-call-filter", "no-rights"] {
+        assert_eq!(outcome(always), Some(Holds::Yes), "{always} {json}");
+    }
+    let as_root = if bench.mode == Mode::Launcher { Holds::Yes } else { Holds::No };
+    for rights in ["launcher", "own-uid", "terminal-limit", "ports-80-and-443"] {
+        assert_eq!(outcome(rights), Some(as_root), "{rights} {json}");
+    }
+    let missing = checks.iter().filter(|check| check.holds == Holds::No);
+    assert!(missing.clone().all(|check| check.remedy.is_some()), "{json}");
+    let missing: Vec<&str> = missing.map(|check| check.name.as_str()).collect();
+    println!("measured: {} checks, does not hold: {missing:?}", checks.len());
+    Ok(())
 }
 
 async fn an_id_is_used_once(bench: &Bench) -> anyhow::Result<()> {
