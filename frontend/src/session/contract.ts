@@ -96,6 +96,8 @@ export interface TerminalOnScreen extends Observable<TerminalSnapshot> {
   clear(): void;
   findNext(query: string): boolean;
   findPrevious(query: string): boolean;
+  /** The last lines that hold anything, at most `count`. */
+  lastLines(count: number): string[];
   /** Reads colours and font again from the CSS variables (after a theme change). */
   restyle(): void;
   setScreenReader(on: boolean): void;

@@ -149,9 +149,8 @@ export const t = {
       stopping: "The sandbox is stopping",
     },
     offlineBanner: (seconds: number) =>
-      seconds > 0
-        ? `Reconnecting in ${seconds} s. You can go on typing.`
-        : "Reconnecting… You can go on typing.",
+      seconds > 0 ? `Reconnecting in ${seconds} s.` : "Reconnecting…",
+    offlineTyping: "You can go on typing; nothing is lost.",
     reconnectNow: "Reconnect now",
     caughtUp: "Reconnected. Everything is caught up.",
     rescuedTitle: (path: string) => `Text from ${path} was kept`,

@@ -127,6 +127,16 @@ export class TerminalView implements TerminalOnScreen {
     return this.searching.findPrevious(query);
   }
 
+  lastLines(count: number): string[] {
+    const buffer = this.terminal.buffer.normal;
+    const lines: string[] = [];
+    for (let at = buffer.length - 1; at >= 0 && lines.length < count; at -= 1) {
+      const text = buffer.getLine(at)?.translateToString(true) ?? "";
+      if (text !== "" || lines.length > 0) lines.unshift(text);
+    }
+    return lines;
+  }
+
   restyle(): void {
     if (!this.element) return;
     this.terminal.options.theme = readTheme(this.element);

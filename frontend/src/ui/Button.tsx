@@ -5,7 +5,7 @@ import { Tooltip } from "./Tooltip";
 import styles from "./Button.module.css";
 
 export interface ButtonProps extends ComponentProps<"button"> {
-  variant?: "primary" | "secondary" | "ghost" | "danger" | "go";
+  variant?: "primary" | "secondary" | "ghost" | "danger" | "go" | "halt";
   size?: "small" | "medium" | "large";
   icon?: ReactNode;
   busy?: boolean;

@@ -26,6 +26,11 @@ export function Dialog(props: DialogProps) {
         <Radix.Overlay className={styles.overlay} />
         <Radix.Content
           className={classes(styles.content, styles[width])}
+          onOpenAutoFocus={(event) => {
+            // Only a field takes the focus; a button with it would look chosen.
+            event.preventDefault();
+            if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus();
+          }}
           {...(description === undefined && { "aria-describedby": undefined })}
         >
           <header className={styles.header}>

@@ -11,6 +11,7 @@ export function Toaster({ theme, label }: { theme: "dark" | "light"; label: stri
       mobileOffset={{ bottom: 64 }}
       gap={8}
       visibleToasts={4}
+      expand
       containerAriaLabel={label}
       toastOptions={{ className: "toast" }}
     />

@@ -30,6 +30,7 @@ describe("chordOf", () => {
 describe("chordParts", () => {
   it("names keys as the machine does", () => {
     expect(chordParts("Mod+Shift+P", false)).toEqual(["Ctrl", "Shift", "P"]);
+    expect(chordParts("Shift+/", false)).toEqual(["?"]);
     expect(chordParts("Mod+Shift+P", true)).toEqual(["⌘", "⇧", "P"]);
   });
 });

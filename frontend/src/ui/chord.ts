@@ -13,6 +13,7 @@ const otherNames: Record<string, string> = { Mod: "Ctrl", Enter: "Enter" };
 
 /** `Mod+Shift+P` as the caps a person sees on this machine. */
 export function chordParts(chord: string, mac: boolean = isMac): string[] {
+  if (chord === "Shift+/") return ["?"];
   const names = mac ? macNames : otherNames;
   return chord.split("+").map((part) => names[part] ?? part);
 }

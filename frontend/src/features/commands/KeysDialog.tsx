@@ -19,7 +19,7 @@ const editing: Rows = [
 const inTerminal: Rows = [
   [r.copy, "Mod+Shift+C"],
   [r.paste, "Mod+Shift+V"],
-  [r.leave, "Ctrl+Alt+Left"],
+  [r.leave, "F6"],
 ];
 const inTree: Rows = [
   [r.treeRename, "F2"],

@@ -65,7 +65,7 @@ export function CodePane({ document, focused }: CodePaneProps) {
     inFront.current = focused;
     if (!focused || editor === null) return;
     ws.editor.setState({ editor, ...facts.current });
-    editor.focus();
+    if (ws.surface.getState().editorWanted) editor.focus();
     return () => {
       if (ws.editor.getState().editor === editor) {
         ws.editor.setState({ editor: null, cursor: null, language: null, indent: null });

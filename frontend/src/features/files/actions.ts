@@ -28,6 +28,7 @@ export function openEntry(ws: Workspace, entry: TreeEntry, path: string, preview
     complain(t.tree.special);
     return;
   }
+  ws.surface.setState({ editorWanted: !preview });
   ws.tabs.setState((tabs) => openTab(tabs, { file: entry.id, path, kind: kindOf(entry), preview }));
   changeLayout({ mobilePane: "editor" });
 }

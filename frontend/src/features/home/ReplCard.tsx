@@ -41,10 +41,10 @@ export function ReplCard({ repl, now, canCreate, onRename, onFork, onDelete }: R
                 <span aria-label={t.home.online(repl.online)}>{repl.online}</span>
               </span>
             )}
-            <time dateTime={new Date(repl.updated_ms).toISOString()}>
+            {repl.role !== "owner" && <span>{t.home.role[repl.role]}</span>}
+            <time className={styles.when} dateTime={new Date(repl.updated_ms).toISOString()}>
               {t.home.edited(relativeTime(repl.updated_ms, now))}
             </time>
-            {repl.role !== "owner" && <span>{t.home.role[repl.role]}</span>}
           </span>
         </span>
       </Link>

@@ -4,6 +4,7 @@ import type { TerminalOnScreen } from "@/session/contract";
 import { useSettings } from "@/features/settings/settings";
 import { useTheme } from "@/features/settings/theme";
 import { useWorkspace } from "@/features/workspace/useWorkspace";
+import { terminalLook } from "./look";
 import { TerminalBanner } from "./TerminalBanner";
 import styles from "./Panel.module.css";
 
@@ -25,19 +26,12 @@ export function TerminalBox({ terminal, focus }: TerminalBoxProps) {
   useEffect(() => {
     let alive = true;
     let attached: TerminalOnScreen | null = null;
-    const look = useSettings.getState();
-    void ws.terminals
-      .get(terminal, {
-        fontSize: look.terminalFontSize,
-        screenReader: look.screenReader,
-        onLeave: () => document.getElementById("panel-tabs")?.focus(),
-      })
-      .then((ready) => {
-        if (!alive || box.current === null) return;
-        ready.attach(box.current);
-        attached = ready;
-        setShown(ready);
-      });
+    void ws.terminals.get(terminal, terminalLook()).then((ready) => {
+      if (!alive || box.current === null) return;
+      ready.attach(box.current);
+      attached = ready;
+      setShown(ready);
+    });
     return () => {
       alive = false;
       attached?.detach();
@@ -52,8 +46,9 @@ export function TerminalBox({ terminal, focus }: TerminalBoxProps) {
     // The page's variables change in the same pass; they are read again after it.
     const frame = requestAnimationFrame(() => shown?.restyle());
     return () => cancelAnimationFrame(frame);
-  }, [shown, theme, fontSize]);
+  }, [shown, theme]);
   useEffect(() => shown?.setScreenReader(screenReader), [shown, screenReader]);
+  useEffect(() => shown?.setFontSize(fontSize), [shown, fontSize]);
 
   return (
     <div className={styles.terminal}>

@@ -4,12 +4,14 @@ import type { TerminalOnScreen, TerminalOptions } from "@/session/contract";
 import type { Parts } from "@/features/workspace/parts";
 
 type Common = Pick<TerminalOptions, "repl" | "me" | "readOnly">;
-type Look = Pick<TerminalOptions, "fontSize" | "screenReader" | "onLeave">;
+type Look = Pick<TerminalOptions, "fontSize" | "screenReader" | "onLeave" | "fresh">;
 
 export class TerminalPool {
   readonly #parts: Pick<Parts, "makeTerminal">;
   readonly #common: Common;
   readonly #held = new Map<TerminalId, Promise<TerminalOnScreen>>();
+  /** Terminals that the server has told of; a new one may be shown before that. */
+  readonly #told = new Set<TerminalId>();
 
   constructor(parts: Pick<Parts, "makeTerminal">, common: Common) {
     this.#parts = parts;
@@ -25,21 +27,18 @@ export class TerminalPool {
     return made;
   }
 
-  /** Lets go of every terminal that is not among these. */
+  /** Lets go of every terminal that was told of and is not among these any more. */
   keep(terminals: readonly TerminalId[]): void {
+    for (const id of terminals) this.#told.add(id);
     for (const [id, held] of this.#held) {
-      if (terminals.includes(id)) continue;
+      if (terminals.includes(id) || !this.#told.has(id)) continue;
       this.#held.delete(id);
       void held.then((terminal) => terminal.dispose());
     }
   }
 
-  /** Applies to all that are alive, for example after a change of theme. */
-  each(apply: (terminal: TerminalOnScreen) => void): void {
-    for (const held of this.#held.values()) void held.then(apply);
-  }
-
   close(): void {
-    this.keep([]);
+    for (const held of this.#held.values()) void held.then((terminal) => terminal.dispose());
+    this.#held.clear();
   }
 }

@@ -11,7 +11,6 @@ import { IconButton } from "@/ui/IconButton";
 import { Menu } from "@/ui/Menu";
 import styles from "./People.module.css";
 
-const SHOWN = 4;
 const NOBODY: PersonInfo[] = [];
 
 /** Follows a member, or stops; their file opens at once. */
@@ -27,17 +26,17 @@ function follow(ws: Workspace, member: string): void {
 }
 
 /** Who is here; a click follows. */
-export function People() {
+export function People({ most }: { most: number }) {
   const ws = useWorkspace();
   const people = useRepl(({ live }) => live?.people) ?? NOBODY;
   const following = useRepl((snapshot) => snapshot.following);
   const me = ws.page.me.member;
   const others = useMemo(() => people.filter(({ member }) => member !== me), [people, me]);
   if (others.length === 0) return null;
-  const rest = others.slice(SHOWN);
+  const rest = others.slice(most);
   return (
     <ul className={styles.people} aria-label={t.people.label}>
-      {others.slice(0, SHOWN).map((person) => (
+      {others.slice(0, most).map((person) => (
         <li key={person.member}>
           <PersonButton
             person={person}

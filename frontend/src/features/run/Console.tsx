@@ -9,6 +9,7 @@ import {
 } from "lucide-react";
 import type { ReactNode } from "react";
 import { useLayout } from "@/features/layout/layout";
+import { useCompact } from "@/features/layout/useCompact";
 import { TerminalBox } from "@/features/panel/TerminalBox";
 import { useEditBlock, useLive, useSurface, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
@@ -30,6 +31,7 @@ const marks: Record<Outcome, ReactNode> = {
 
 /** The output of Run, with how it went. */
 export function Console({ focus }: { focus: boolean }) {
+  const compact = useCompact();
   const ws = useWorkspace();
   const blocked = useEditBlock();
   const last = useLive((live) => live.run);
@@ -64,7 +66,7 @@ export function Console({ focus }: { focus: boolean }) {
             {t.run.runAgain}
           </Button>
         )}
-        <MoveConsole />
+        {!compact && <MoveConsole />}
       </div>
       <TerminalBox key={last.terminal} terminal={last.terminal} focus={focus} />
     </div>

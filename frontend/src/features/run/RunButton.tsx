@@ -18,7 +18,7 @@ export function RunButton() {
     return (
       <Button
         className={styles.main}
-        variant="danger"
+        variant="halt"
         icon={<Square size={11} fill="currentColor" />}
         keys="Mod+Enter"
         blocked={blocked}

@@ -4,6 +4,7 @@ import { ProblemError } from "@/api/problem";
 import type { TerminalId } from "@/gen/api";
 import { changeLayout, useLayout } from "@/features/layout/layout";
 import { create, openPath } from "@/features/files/actions";
+import { terminalLook } from "@/features/panel/look";
 import type { Workspace } from "@/features/workspace/workspace";
 import { t } from "@/strings/en";
 import { complain } from "@/ui/Toaster";
@@ -72,6 +73,7 @@ export async function newShell(ws: Workspace): Promise<void> {
   changeLayout({ panelOpen: true, mobilePane: "terminal" });
   try {
     const terminal = await api.createTerminal(ws.repl);
+    void ws.terminals.get(terminal.id, { ...terminalLook(), fresh: true });
     ws.surface.setState({ terminal: terminal.id, terminalWanted: true });
   } catch (error) {
     complain(t.terminal.createFailed, error instanceof Error ? error.message : undefined);

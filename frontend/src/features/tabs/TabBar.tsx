@@ -1,6 +1,7 @@
 import { Columns2, PanelRightClose } from "lucide-react";
 import { useEffect, useMemo, useRef, useState, type DragEvent } from "react";
 import { startDraft } from "@/features/files/actions";
+import { useCompact } from "@/features/layout/useCompact";
 import { useEditBlock, useTabs, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { IconButton } from "@/ui/IconButton";
@@ -13,6 +14,7 @@ import styles from "./TabBar.module.css";
 export function TabBar({ group: at }: { group: number }) {
   const ws = useWorkspace();
   const blocked = useEditBlock();
+  const compact = useCompact();
   const group = useTabs(({ groups }) => groups[at] ?? EMPTY_GROUP);
   const split = useTabs(({ groups }) => groups.length > 1);
   const hints = useMemo(() => tabHints(group.tabs), [group.tabs]);
@@ -85,7 +87,8 @@ export function TabBar({ group: at }: { group: number }) {
             <PanelRightClose size={15} />
           </IconButton>
         ) : (
-          group.active !== null && (
+          group.active !== null &&
+          !compact && (
             <IconButton
               size="small"
               label={t.tabs.split}

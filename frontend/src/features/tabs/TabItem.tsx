@@ -27,7 +27,10 @@ export function TabItem({ tab, group, active, hint, dropBefore, dropAfter }: Tab
   const ws = useWorkspace();
   const name = baseName(tab.path);
   const close = (files: string[]) => ws.tabs.setState((tabs) => closeTabs(tabs, group, files));
-  const activate = () => ws.tabs.setState((tabs) => activateTab(tabs, group, tab.file));
+  const activate = () => {
+    ws.surface.setState({ editorWanted: true });
+    ws.tabs.setState((tabs) => activateTab(tabs, group, tab.file));
+  };
   const pin = () => ws.tabs.setState((tabs) => pinTab(tabs, tab.file));
   const all = () => ws.tabs.getState().groups[group]?.tabs.map(({ file }) => file) ?? [];
   const items: MenuItem[] = [

@@ -61,6 +61,13 @@ export function Tree() {
     else openEntry(ws, entry, path, true);
   };
 
+  const keep = ({ entry }: EntryRow) => {
+    if (entry.kind === "folder") return;
+    ws.surface.setState({ editorWanted: true });
+    ws.tabs.setState((tabs) => pinTab(tabs, entry.id));
+    ws.editor.getState().editor?.focus();
+  };
+
   if (root?.state === "loading") return <Loading />;
   return (
     <ContextMenu items={treeMenu(ws, blocked)}>
@@ -100,7 +107,7 @@ export function Tree() {
                   row={row}
                   target={drag.target === row.entry.id}
                   onClick={click}
-                  onDoubleClick={({ entry }) => ws.tabs.setState((tabs) => pinTab(tabs, entry.id))}
+                  onDoubleClick={keep}
                   onDragStart={drag.onRowDragStart}
                 />
               );

@@ -4,7 +4,7 @@ import { useNow } from "@/features/format/useNow";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
 import { say } from "@/ui/Toaster";
-import { useLive, useRepl, useWorkspace } from "./useWorkspace";
+import { useEditBlock, useLive, useRepl, useWorkspace } from "./useWorkspace";
 import styles from "./Layout.module.css";
 
 /** Lines under the header about what needs to be known now. */
@@ -21,6 +21,7 @@ export function Banners() {
 function OfflineBanner() {
   const ws = useWorkspace();
   const connection = useRepl((snapshot) => snapshot.connection);
+  const blocked = useEditBlock();
   const waiting = connection.state === "waiting";
   const now = useNow(1000, waiting);
   const wasAway = useRef(false);
@@ -40,7 +41,7 @@ function OfflineBanner() {
   return (
     <div className={styles.banner} role="status">
       <CloudOff size={15} aria-hidden />
-      {t.workspace.offlineBanner(seconds)}
+      {t.workspace.offlineBanner(seconds)} {blocked === undefined && t.workspace.offlineTyping}
       <Button size="small" onClick={() => ws.page.reconnect()}>
         {t.workspace.reconnectNow}
       </Button>

@@ -42,7 +42,7 @@ export function Header({ info, compact }: HeaderProps) {
   const rightOpen = useLayout((layout) => layout.rightOpen);
   const change = useLayout((layout) => layout.change);
   return (
-    <header className={styles.header}>
+    <header className={styles.header} data-compact={compact || undefined}>
       <div className={styles.left}>
         <Link to="/" className={styles.home} aria-label={t.workspace.home}>
           <Logo size={20} />
@@ -58,7 +58,7 @@ export function Header({ info, compact }: HeaderProps) {
       </div>
       <RunButton />
       <div className={styles.right}>
-        <People />
+        <People most={compact ? 2 : 4} />
         {compact ? (
           <IconButton label={t.share.button} onClick={() => ws.show("share")}>
             <UserPlus size={16} />

@@ -1,5 +1,6 @@
 import { ArrowDown, ArrowLeft, ArrowRight, ArrowUp } from "lucide-react";
 import { useState, type ReactNode } from "react";
+import { terminalLook } from "@/features/panel/look";
 import { t } from "@/strings/en";
 import { controlCharacter, KEY_SEQUENCES, type SoftKey } from "./softKeys";
 import { useEditorState, useLive, useSurface, useWorkspace } from "./useWorkspace";
@@ -25,7 +26,7 @@ export function KeyRow({ pane }: { pane: "editor" | "terminal" }) {
 
   const send = (text: string) => {
     if (terminal === null) return;
-    void ws.terminals.get(terminal, {}).then((one) => {
+    void ws.terminals.get(terminal, terminalLook()).then((one) => {
       one.send(text);
       one.focus();
     });

@@ -38,6 +38,8 @@ export interface Surface {
   terminal: string | null;
   /** Somebody asked for the terminal, so it takes the focus when it appears. */
   terminalWanted: boolean;
+  /** Somebody asked for the editor, so it takes the focus when its file appears. */
+  editorWanted: boolean;
   /** Run was pressed and the server has not answered yet. */
   starting: boolean;
   /** The port the preview shows; null follows the first that is usable. */
@@ -73,6 +75,7 @@ export class Workspace {
       overlay: null,
       terminal: null,
       terminalWanted: false,
+      editorWanted: false,
       starting: false,
       port: null,
     }));
