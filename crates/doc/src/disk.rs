@@ -126,6 +126,9 @@ impl DiskMerge {
     }
 
     /// The text to write to the disk now. Only the latest write is remembered.
+    ///
+    /// # Panics
+    /// When the document is broken.
     pub fn begin_write(&mut self, doc: &Document) -> Arc<str> {
         let text: Arc<str> = doc.text().into();
         self.writing = Some(Version { text: text.clone(), shadow: Shadow::Live });
@@ -144,7 +147,23 @@ impl DiskMerge {
         }
     }
 
+    /// To be called now and then: forgets versions of the disk that no program can still be
+    /// working on, and the kept state when the document has the disk's text again.
+    ///
+    /// # Panics
+    /// When the document is broken.
+    pub fn rest(&mut self, doc: &Document, now_ms: u64) {
+        self.forget_old(now_ms);
+        let is_clean = self.is_clean(doc);
+        if let Some(base) = self.base.as_mut().filter(|_| is_clean) {
+            base.shadow = Shadow::Live;
+        }
+    }
+
     /// Whether the document has the text that the disk holds.
+    ///
+    /// # Panics
+    /// When the document is broken.
     pub fn is_clean(&self, doc: &Document) -> bool {
         self.base.as_ref().is_some_and(|base| match base.shadow {
             Shadow::Live => true,

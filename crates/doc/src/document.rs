@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use yrs::{Doc, GetString, Text, TextRef, Transact};
 
 use crate::edits::{self, Edit};
-use crate::gate::{self, Held};
+use crate::gate;
 use crate::known::Known;
+use crate::outcome::{Applied, Rejected, Unstorable};
 use crate::parts;
 use crate::scan::{MAX_CLIENT_ID, ROOT, Scan, ScanError, scan, scan_in_detail, scan_state_vector};
 use crate::yrs_door::{self, Broken, Effect};
@@ -27,61 +28,6 @@ const MAX_CLIENTS: usize = 65_536;
 
 /// An update with at most so many new blocks and deletions is applied at once.
 const SMALL_UPDATE: usize = 64;
-
-/// What came of an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// It brought something new.
-    New,
-    /// Everything in it was known.
-    Known,
-}
-
-/// Why an update was not applied. Except after [`Rejected::Broken`], the document is as it
-/// was before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// It is not an update of a text document. The sender has to start over.
-    #[error("malformed update: {0}")]
-    Malformed(#[from] ScanError),
-    /// It, or the document with it, is over a limit.
-    #[error("the update is too large")]
-    TooLarge,
-    /// It builds on something unknown. Ask the sender for its full difference (step 1); when
-    /// that has a gap too, the sender has to start over.
-    #[error("the update builds on something unknown")]
-    Gap,
-    /// yrs failed inside. The document must not be used any more: drop it, make a new one
-    /// with a *new* client id, and load what the log and the snapshots hold.
-    #[error("the document is broken and has to be loaded again")]
-    Broken,
-}
-
-/// Why a document has no snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unstorable {
-    /// See [`Rejected::Broken`].
-    #[error("the document is broken and has to be loaded again")]
-    Broken,
-    /// Its state does not give its text back.
-    #[error("the document's state does not give its text back")]
-    Diverged,
-}
-
-impl From<Broken> for Rejected {
-    fn from(_: Broken) -> Self {
-        Self::Broken
-    }
-}
-
-impl From<Held> for Rejected {
-    fn from(held: Held) -> Self {
-        match held {
-            Held::Gap => Self::Gap,
-            Held::Malformed(error) => Self::Malformed(error),
-        }
-    }
-}
 
 /// Who an update comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -413,9 +359,10 @@ impl Document {
         self.unclean
     }
 
-    /// Takes carriage returns and NULs out of the text, as an edit of the server, so that the
-    /// file on disk reads back as this text. Only looks when a client wrote one since the
-    /// last call.
+    /// Takes carriage returns, NULs and a leading byte order mark out of the text, as an edit
+    /// of the server, so that the file on disk reads back as this text. Only looks when
+    /// [`Document::needs_normalizing`]; like every edit, it is announced to
+    /// [`crate::DiskMerge::note_edit`] first.
     ///
     /// # Errors
     /// When the document is or gets broken.

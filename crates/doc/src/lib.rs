@@ -22,6 +22,7 @@ mod known;
 mod lib0;
 mod lines;
 mod map;
+mod outcome;
 mod parts;
 mod ranges;
 mod scan;
@@ -32,6 +33,7 @@ pub mod text;
 mod yrs_door;
 
 pub use disk::DiskMerge;
-pub use document::{Applied, Document, Rejected, Unstorable};
+pub use document::Document;
 pub use map::SharedMap;
+pub use outcome::{Applied, Rejected, Unstorable};
 pub use scan::{MAX_CLIENT_ID, ROOT, Scan, ScanError, scan};

@@ -185,6 +185,18 @@ fn an_edit_taken_back_leaves_the_disk_at_rest() {
     assert_eq!(scene.doc.text(), "keep\n");
 }
 
+#[test]
+fn at_rest_nothing_is_kept_but_the_text() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a", "ab");
+    scene.writes();
+    scene.types("ab", "abc");
+    scene.types("abc", "ab");
+    scene.merge.rest(&scene.doc, scene.now_ms + RING_MS + 1);
+    assert!(scene.merge.earlier.is_empty());
+    assert!(scene.merge.base.as_ref().is_some_and(|base| matches!(base.shadow, Shadow::Live)));
+}
+
 /// Who took a character away.
 #[derive(Debug, Default, Clone, Copy)]
 struct Fate {

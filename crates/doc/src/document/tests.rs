@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::lib0::write_number;
 use crate::test_peer::{Peer, hex};
@@ -225,4 +227,67 @@ fn work_that_would_take_for_ever_is_stopped() {
     });
     assert_eq!(applied, Err(Rejected::TooLarge));
     assert_eq!(document.text(), before);
+}
+
+#[test]
+fn documents_may_move_between_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Document>();
+    check::<crate::SharedMap>();
+    check::<crate::DiskMerge>();
+}
+
+proptest! {
+    /// Three clients edit without seeing much of each other; what they send arrives in any
+    /// order, some of it twice, with a full difference after every gap.
+    #[test]
+    fn any_order_of_arrival_gives_one_text(
+        acts in proptest::collection::vec(
+            (0..3usize, 0..60u32, 0..4u32, "[a-c\n😀]{0,3}", any::<u16>()), 1..40),
+    ) {
+        let peers = [Peer::new(5), Peer::new(4), Peer::new(1 << 40)];
+        let mut document = Document::new(1);
+        let mut under_way: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (who, at, delete, insert, chance) in acts {
+            let length = peers[who].text().encode_utf16().count() as u32;
+            let at = at.min(length);
+            let update = peers[who].edit(at, delete.min(length - at), &insert);
+            under_way.push((who, update));
+            if chance % 3 == 0 {
+                let next = peers[(who + 1) % 3].state_vector();
+                peers[(who + 1) % 3].apply(&peers[who].diff(&next));
+            }
+            if chance % 2 == 0 {
+                let at = usize::from(chance / 2) % under_way.len();
+                let (from, update) = under_way.remove(at);
+                if chance % 5 == 0 {
+                    under_way.push((from, update.clone()));
+                }
+                deliver(&mut document, &peers[from], &update);
+            }
+        }
+        for (from, update) in under_way {
+            deliver(&mut document, &peers[from], &update);
+        }
+        let state = document.encode_verified().expect("an honest history is stable");
+        for peer in &peers {
+            peer.apply(&state);
+            prop_assert_eq!(peer.text(), document.text());
+            prop_assert_eq!(document.is_known(&peer.diff(&[0])), Ok(true));
+        }
+        let mut copy = Document::new(2);
+        prop_assert_eq!(copy.apply_within(&state, || true).is_ok(), true);
+        prop_assert_eq!(copy.text(), document.text());
+    }
+}
+
+fn deliver(document: &mut Document, from: &Peer, update: &[u8]) {
+    match document.apply(update) {
+        Ok(_) => {}
+        Err(Rejected::Gap) => {
+            let difference = from.diff(&document.state_vector());
+            document.apply(&difference).expect("a full difference has no gap");
+        }
+        Err(error) => panic!("an honest update was refused: {error}"),
+    }
 }
