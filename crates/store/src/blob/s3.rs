@@ -82,9 +82,15 @@ pub struct S3Store {
 impl S3Store {
     /// Prepares a client. Sends nothing; see [`super::probe`].
     pub async fn new(options: S3Options) -> Self {
-        let http = HttpBuilder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
+        let plain = options.endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
+        let http = if plain {
+            // A machine beside its own store may have no certificates at all.
+            HttpBuilder::new().build_http()
+        } else {
+            HttpBuilder::new()
+                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+                .build_https()
+        };
         let region = region(&options).await;
         let provider = ProviderConfig::without_region()
             .with_region(Some(region.clone()))
