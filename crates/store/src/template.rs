@@ -37,7 +37,8 @@ pub struct TemplateManifest {
     pub description: String,
     /// Language key for icons and highlighting.
     pub language: String,
-    /// Numbers separated by dots, such as `1` or `1.2.0`. Raise it with every change.
+    /// Numbers separated by dots, such as `1` or `"1.2.0"`. Raise it with every change.
+    #[serde(deserialize_with = "version_text")]
     pub version: String,
     /// Commands that the server must have to run it.
     #[serde(default)]
@@ -280,6 +281,20 @@ fn key(name: &str, version: &str) -> String {
 fn is_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=40).contains(&name.len()) && name.bytes().all(fine)
+}
+
+/// A whole number may stand without quotes. A fraction may not: 1.10 would be read as 1.1.
+fn version_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a whole number, or numbers with dots in quotes")]
+    enum Version {
+        Number(u32),
+        Text(String),
+    }
+    Ok(match Version::deserialize(deserializer)? {
+        Version::Number(number) => number.to_string(),
+        Version::Text(text) => text,
+    })
 }
 
 fn version_number(version: &str) -> Option<Vec<u32>> {

@@ -73,10 +73,13 @@ async fn bad_folders_are_refused_with_a_reason() {
     std::fs::create_dir(empty.join("files")).unwrap();
     folder(home.path(), "Upper", "1");
     folder(home.path(), "version", "one");
+    let fraction = folder(home.path(), "fraction", "1").join("template.toml");
+    let text = std::fs::read_to_string(&fraction).unwrap().replace("\"1\"", "1.10");
+    std::fs::write(fraction, text).unwrap();
     folder(home.path(), "good", "1");
     let seeded = templates.seed(home.path()).await.unwrap();
     assert_eq!(seeded.added, ["good 1"]);
-    assert_eq!(seeded.failed.len(), 7, "{:?}", seeded.failed);
+    assert_eq!(seeded.failed.len(), 8, "{:?}", seeded.failed);
     assert_eq!(blobs.list("").await.unwrap().len(), 1);
 
     let good = home.path().join("good");
@@ -101,4 +104,19 @@ async fn a_corrupt_template_hides_no_other() {
     assert_eq!(templates.list().await.unwrap().len(), 1);
     let error = templates.load("a").await.unwrap_err();
     assert!(matches!(error, TemplateError::Object(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_templates_of_this_repository_are_usable() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sandbox/templates");
+    let templates = Templates::new(Arc::new(MemoryStore::default()));
+    let seeded = templates.seed(&directory).await.unwrap();
+    assert!(seeded.failed.is_empty(), "{:?}", seeded.failed);
+    let folders = std::fs::read_dir(directory).unwrap();
+    let expected = folders.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert_eq!(seeded.added.len(), expected);
+    for manifest in templates.list().await.unwrap() {
+        let template = templates.load(&manifest.name).await.unwrap();
+        assert!(!template.files.is_empty(), "{}", manifest.name);
+    }
 }

@@ -388,9 +388,11 @@ impl Log {
     }
 
     /// The durable records of `repl` that are still in the directory and not known to be
-    /// covered, of earlier boots and this one, in the order of writing. Call
-    /// [`Log::covered`] with the head manifest's positions first: damage in a range that the
-    /// manifest covers then does not matter.
+    /// covered, of earlier boots and this one, in the order of writing.
+    ///
+    /// Call [`Log::covered`] with the head manifest's positions first. Without it, records that
+    /// the manifest contains may come again, and without later ones whose file is gone already;
+    /// and damage in a range that the manifest covers stops the repl.
     ///
     /// # Errors
     /// [`LogError::Damaged`] when durable records may be lost; [`LogError::UnknownKind`];
