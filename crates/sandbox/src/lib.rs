@@ -24,6 +24,6 @@ pub use driver::{
     Check, Ended, Holds, LaunchSpec, Limits, LimitsInForce, Sandbox, SandboxConfig, SandboxDriver,
     SandboxError,
 };
-pub use launcher::{LauncherClient, start_and_drop};
+pub use launcher::{LauncherClient, drop_rights, start_and_drop};
 pub use link::{AgentLink, AgentTcp, LinkError, LinkEvent, TerminalStream};
 pub use process::ProcessDriver;

@@ -43,12 +43,12 @@ impl Record {
         RecordBuilder { sandbox, repl, driver: driver.to_owned() }
     }
 
-    /// Writes it so that a crash leaves the old or the new one.
+    /// Writes it so that a crash of the server leaves the old or the new one. After a crash of
+    /// the machine it means nothing, so it is not forced to the disk.
     pub(crate) fn save(&self, folder: &Path) -> io::Result<()> {
         let draft = folder.join(".record.new");
         let mut file = fs::File::create(&draft)?;
         file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_data()?;
         fs::rename(draft, folder.join(FILE))
     }
 

@@ -93,11 +93,11 @@ impl Tools {
     fn add_program(&mut self, folder: &Path, program: &Path) -> bool {
         let Ok(real) = program.canonicalize() else { return false };
         if real.starts_with("/usr") {
-            if folder.starts_with("/usr") {
+            let is_visible = folder.starts_with("/usr");
+            if is_visible && !is_standard(folder) {
                 self.add_path(folder);
-                return true;
             }
-            return false;
+            return is_visible;
         }
         if real.file_name() == Some(OsStr::new("rustup")) {
             return match rust_toolchain(program) {
@@ -150,15 +150,7 @@ impl Tools {
 
     fn add_path(&mut self, folder: &Path) -> bool {
         if !self.path.iter().any(|known| known == folder) {
-            // The standard folders come last, whatever this machine's order.
-            let is_standard = STANDARD.iter().any(|standard| Path::new(standard) == folder);
-            let at = if is_standard {
-                self.path.len()
-            } else {
-                let standard = |path: &PathBuf| STANDARD.iter().any(|s| Path::new(s) == path);
-                self.path.iter().position(standard).unwrap_or(self.path.len())
-            };
-            self.path.insert(at, folder.to_owned());
+            self.path.push(folder.to_owned());
         }
         true
     }
@@ -175,6 +167,10 @@ fn rust_toolchain(proxy: &Path) -> Option<PathBuf> {
         .ok()?;
     let root = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     (output.status.success() && root.is_absolute()).then_some(root)
+}
+
+fn is_standard(folder: &Path) -> bool {
+    STANDARD.iter().any(|standard| Path::new(standard) == folder)
 }
 
 fn is_executable(path: &Path) -> bool {

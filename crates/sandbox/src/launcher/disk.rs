@@ -1,11 +1,13 @@
 //! A sandbox's home folder on a filesystem of its own, so that its bytes and its files end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::fs::SeekFrom as RustixSeek;
 
 use crate::bubblewrap::find;
 use crate::driver::Limits;
@@ -15,12 +17,17 @@ use crate::os;
 const ATTEMPTS: usize = 16;
 
 /// What makes images, where this machine has it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Disks {
     mkfs: PathBuf,
+    /// Where templates are kept: empty filesystems, of which only the parts that are not zero
+    /// take space and time to copy.
+    folder: PathBuf,
+    /// The template there is, by size and number of files; limits are the same for most.
+    template: Option<(u64, u64)>,
 }
 
-/// A formatted image, attached as long as `device` is open or it is mounted.
+/// An image attached as long as `device` is open or it is mounted.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) device_path: PathBuf,
@@ -29,25 +36,39 @@ pub(super) struct Disk {
 }
 
 impl Disks {
-    pub(super) fn detect() -> Result<Self, String> {
+    /// `folder` keeps the template.
+    pub(super) fn detect(folder: &Path) -> Result<Self, String> {
         let mkfs = find::in_path("mkfs.ext4").ok_or("mkfs.ext4 is not installed")?;
         if !Path::new("/dev/loop-control").exists() {
             return Err("this machine has no loop devices".into());
         }
-        Ok(Self { mkfs })
+        Ok(Self { mkfs, folder: folder.to_owned(), template: None })
     }
 
-    /// Makes an image of the size of `limits` whose top folder belongs to `uid`.
-    pub(super) fn make(&self, image: &Path, limits: &Limits, uid: u32) -> io::Result<Disk> {
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(image)?;
+    /// Makes an image of the size of `limits`.
+    pub(super) fn make(&mut self, image: &Path, limits: &Limits) -> io::Result<Disk> {
+        let mut file = new_file(image)?;
+        let template = self.template(limits)?;
         file.set_len(limits.disk_bytes)?;
+        copy_data(&mut File::open(template)?, &mut file)?;
+        attach(&file)
+    }
+
+    fn template(&mut self, limits: &Limits) -> io::Result<PathBuf> {
+        let path = self.folder.join("template.img");
+        let wanted = (limits.disk_bytes, limits.inodes);
+        if self.template == Some(wanted) {
+            return Ok(path);
+        }
+        self.template = None;
+        let _ = fs::remove_file(&path);
+        new_file(&path)?.set_len(limits.disk_bytes)?;
         // No journal: nothing of it outlives the sandbox, so there is nothing to be recovered.
         let output = Command::new(&self.mkfs)
             .args(["-q", "-F", "-m", "0", "-b", "4096", "-I", "256"])
             .args(["-O", "^has_journal", "-N", &limits.inodes.to_string()])
-            .args(["-E", &format!("lazy_itable_init=1,nodiscard,root_owner={uid}:{uid}")])
-            .arg(image)
+            .args(["-E", "lazy_itable_init=1,nodiscard"])
+            .arg(&path)
             .env_clear()
             .stdin(Stdio::null())
             .output()?;
@@ -55,7 +76,30 @@ impl Disks {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(format!("mkfs.ext4 failed: {}", said.trim())));
         }
-        attach(&file)
+        self.template = Some(wanted);
+        Ok(path)
+    }
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Copies what is not a hole.
+fn copy_data(from: &mut File, to: &mut File) -> io::Result<()> {
+    let mut at = 0;
+    loop {
+        let start = match rustix::fs::seek(&*from, RustixSeek::Data(at)) {
+            Ok(start) => start,
+            // Only a hole is left.
+            Err(rustix::io::Errno::NXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(&*from, RustixSeek::Hole(start))?;
+        from.seek(SeekFrom::Start(start))?;
+        to.seek(SeekFrom::Start(start))?;
+        io::copy(&mut Read::by_ref(from).take(end - start), to)?;
+        at = end;
     }
 }
 
@@ -78,12 +122,38 @@ fn attach(image: &File) -> io::Result<Disk> {
     Err(last)
 }
 
-/// Mounts it; to be called in the mount namespace that keeps it.
-pub(super) fn mount(device: &Path, at: &Path) -> io::Result<()> {
+/// Mounts it for a user; to be called in the mount namespace that keeps it.
+pub(super) fn mount(device: &Path, at: &Path, uid: u32) -> io::Result<()> {
     use rustix::mount::MountFlags;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
     rustix::mount::mount(device, at, "ext4", flags, Some(c"noinit_itable"))?;
     // Belongs to root and means nothing to who works here.
     let _ = fs::remove_dir(at.join("lost+found"));
-    Ok(())
+    chown(at, Some(uid), Some(uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_copied_and_holes_stay_holes() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        let folder = tempfile::tempdir().unwrap();
+        let mut from = new_file(&folder.path().join("from")).unwrap();
+        from.set_len(64 << 20).unwrap();
+        from.write_all_at(b"first", 0).unwrap();
+        from.write_all_at(b"middle", 20 << 20).unwrap();
+        let mut to = new_file(&folder.path().join("to")).unwrap();
+        to.set_len(64 << 20).unwrap();
+        copy_data(&mut from, &mut to).unwrap();
+        let read = |file: &File, at| {
+            let mut bytes = [0; 6];
+            file.read_exact_at(&mut bytes, at).unwrap();
+            bytes
+        };
+        assert_eq!(&read(&to, 0), b"first\0");
+        assert_eq!(&read(&to, 20 << 20), b"middle");
+        assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
+    }
 }

@@ -73,11 +73,11 @@ pub fn start_and_drop(
         return Ok(None);
     }
     one_thread()?;
-    let (uid, gid) = user_ids(user)?;
     let bubblewrap = find::bubblewrap()?;
     let agent = find::agent(config.agent.as_deref())?;
     let search_path = std::env::var_os("PATH").unwrap_or_default();
     let tools = Tools::discover(&config.toolchains, &search_path);
+    let (uid, gid) = user_ids(user)?;
     let data_dir = hand_over(&config.data_dir, uid, gid)?;
 
     let program = match program {
@@ -108,19 +108,37 @@ pub fn start_and_drop(
         uids: SANDBOX_UIDS,
     };
     greet(&server, &setup)?;
-    steps::become_user(uid, gid).map_err(SandboxError::io("cannot give up root's rights"))?;
-    if let Err(error) = fs::read_dir(&data_dir) {
-        return Err(SandboxError::Unusable {
-            problem: format!(
-                "the server runs as user {uid} and cannot reach {}: {error}",
-                data_dir.display()
-            ),
-            remedy: "Choose a --data-dir that is not inside a private home folder, such as \
-                     /var/lib/tandem."
-                .into(),
-        });
-    }
+    become_server(&data_dir, uid, gid)?;
     Ok(Some(LauncherClient::new(server, process, tools)))
+}
+
+/// [`start_and_drop`] without a launcher, for drivers that need none: as root, hands the data
+/// directory over and gives up root's rights for good; otherwise does nothing.
+///
+/// # Errors
+/// When the rights cannot be given up; the process must end.
+pub fn drop_rights(config: &SandboxConfig, user: Option<&str>) -> Result<(), SandboxError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    one_thread()?;
+    let (uid, gid) = user_ids(user)?;
+    let data_dir = hand_over(&config.data_dir, uid, gid)?;
+    become_server(&data_dir, uid, gid)
+}
+
+/// Gives up root's rights, and makes sure that the server can still work.
+fn become_server(data_dir: &Path, uid: u32, gid: u32) -> Result<(), SandboxError> {
+    steps::become_user(uid, gid).map_err(SandboxError::io("cannot give up root's rights"))?;
+    fs::read_dir(data_dir).map(|_| ()).map_err(|error| SandboxError::Unusable {
+        problem: format!(
+            "the server runs as user {uid} and cannot reach {}: {error}",
+            data_dir.display()
+        ),
+        remedy: "Choose a --data-dir that is not inside a private home folder, such as \
+                 /var/lib/tandem."
+            .into(),
+    })
 }
 
 /// Tells the launcher what it needs, and waits until it is ready.

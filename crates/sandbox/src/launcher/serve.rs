@@ -115,6 +115,11 @@ impl Launcher {
             .map_err(|error| in_step("show the agent")(error.into()))?;
         let sandboxes = stage.join("sandboxes");
         show_sandboxes(&setup, &sandboxes).map_err(in_step("use the sandboxes' folder"))?;
+        let images = stage.join("images");
+        fs::create_dir(&images).map_err(in_step("make the stage"))?;
+        let flags = flags | MountFlags::NOEXEC;
+        mount("tmpfs", &images, "tmpfs", flags, Some(c"mode=0700,size=256m"))
+            .map_err(|error| in_step("mount the stage")(error.into()))?;
         let mut tool_sources = Vec::new();
         for (index, root) in setup.tools.roots.iter().enumerate() {
             // Private homes are closed to the sandboxes' users, so each root is shown here.
@@ -136,7 +141,7 @@ impl Launcher {
             etc,
             programs,
             hierarchies: Hierarchies::detect(),
-            disks: Disks::detect(),
+            disks: Disks::detect(&images),
             children: HashMap::new(),
             setup,
         };
@@ -234,7 +239,11 @@ impl Launcher {
         }
     }
 
-    fn start(&self, fresh: Fresh<'_>, groups: Groups) -> Result<(Record, Started), SandboxError> {
+    fn start(
+        &mut self,
+        fresh: Fresh<'_>,
+        groups: Groups,
+    ) -> Result<(Record, Started), SandboxError> {
         let Fresh { sandbox, repl, limits, env, folder, uid } = fresh;
         let (home, disk) = self.home(folder, limits, uid)?;
         let has_quota = disk.is_some();
@@ -296,14 +305,14 @@ impl Launcher {
 
     /// The home folder's source, and its disk image where this machine can have one.
     fn home(
-        &self,
+        &mut self,
         folder: &Path,
         limits: &Limits,
         uid: u32,
     ) -> Result<(HomeSource, Option<super::disk::Disk>), SandboxError> {
-        if let Ok(disks) = &self.disks {
+        if let Ok(disks) = &mut self.disks {
             let disk = disks
-                .make(&folder.join("home.img"), limits, uid)
+                .make(&folder.join("home.img"), limits)
                 .map_err(SandboxError::io("cannot make the disk image"))?;
             return Ok((HomeSource::Device(disk.device_path.clone()), Some(disk)));
         }

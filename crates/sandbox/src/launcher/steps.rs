@@ -86,7 +86,7 @@ impl Steps {
         mount_bind(&self.socket_folder, &self.stage.socket)?;
         match &self.home {
             HomeSource::Device(device) => {
-                named("mount the disk image", disk::mount(device, &self.stage.home))?
+                named("mount the disk image", disk::mount(device, &self.stage.home, self.uid))?
             }
             HomeSource::Folder(folder) => mount_bind(folder, &self.stage.home)?,
         }

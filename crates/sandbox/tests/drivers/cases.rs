@@ -38,6 +38,7 @@ pub const CASES: &[Case] = &[
     case!(tars_go_in_and_out, ALL),
     case!(toolchains_run, BUBBLEWRAP),
     case!(no_process_outlives_a_stop, ALL),
+    case!(starts_are_measured, BUBBLEWRAP),
     case!(
         it_is_adopted_after_a_crash,
         ALL,
@@ -352,4 +353,43 @@ async fn toolchains_run(bench: &Bench) -> anyhow::Result<()> {
     assert!(ran.contains(&"bash"));
     println!("measured: these ran: {}", ran.join(" "));
     bench.stop(&sandbox).await
+}
+
+/// How long a start takes, beside bubblewrap alone with nothing in it. No bound is asserted: the
+/// machine may be busy.
+async fn starts_are_measured(bench: &Bench) -> anyhow::Result<()> {
+    let mut launches = Vec::new();
+    let mut prompts = Vec::new();
+    let mut stops = Vec::new();
+    for _ in 0..15 {
+        let started = Instant::now();
+        let sandbox = bench.launch().await?;
+        launches.push(started.elapsed());
+        shell(&sandbox, "true").await?;
+        prompts.push(started.elapsed());
+        let stopping = Instant::now();
+        bench.stop(&sandbox).await?;
+        stops.push(stopping.elapsed());
+    }
+    let mut plain = Vec::new();
+    for _ in 0..15 {
+        let started = Instant::now();
+        let arguments =
+            ["--unshare-all", "--uid", "1000", "--ro-bind", "/", "/", "--proc", "/proc"];
+        let status = std::process::Command::new("bwrap")
+            .args(arguments)
+            .args(["--dev", "/dev", "bash", "-c", "true"])
+            .status()?;
+        anyhow::ensure!(status.success());
+        plain.push(started.elapsed());
+    }
+    for times in [&mut launches, &mut prompts, &mut stops, &mut plain] {
+        times.sort();
+    }
+    println!(
+        "measured: median of 15: launched {:?}, first command ended {:?}, stopped {:?}; plain bwrap \
+         to the end of a command {:?}",
+        launches[7], prompts[7], stops[7], plain[7]
+    );
+    Ok(())
 }

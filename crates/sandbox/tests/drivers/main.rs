@@ -7,6 +7,7 @@
 mod attacks;
 mod bench;
 mod cases;
+mod launcher;
 mod stand_in;
 
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -63,8 +64,18 @@ fn harness(arguments: &[String]) -> ExitCode {
     let agent = agent(folder.path(), &executable);
     println!("agent: {}", agent.display());
 
-    let queue = Mutex::new(work.into_iter());
     let failed = Mutex::new(Vec::new());
+    let is_wanted = filters.is_empty() || filters.iter().any(|word| launcher::NAME.contains(*word));
+    if is_root && is_wanted {
+        match launcher::bad_requests_are_refused(&executable, &agent, folder.path()) {
+            Ok(()) => println!("test {} ... ok", launcher::NAME),
+            Err(error) => {
+                println!("test {} ... FAILED\n{error:#}", launcher::NAME);
+                failed.lock().expect("the list").push(launcher::NAME.to_owned());
+            }
+        }
+    }
+    let queue = Mutex::new(work.into_iter());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -117,6 +128,30 @@ fn agent(folder: &Path, stand_in: &Path) -> PathBuf {
 
 fn run_case(mode: Mode, case: &Case, executable: &Path, agent: &Path) -> Result<String, String> {
     let data = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let result = run_phases(mode, case, executable, agent, &data);
+    end_what_is_left(&data.path().join("data"));
+    result
+}
+
+/// A case that failed may have left sandboxes, and nobody else ends them.
+fn end_what_is_left(data_dir: &Path) {
+    for entry in std::fs::read_dir(data_dir.join("sandboxes")).into_iter().flatten().flatten() {
+        let record = std::fs::read(entry.path().join("record.json")).unwrap_or_default();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+        let pid = record["agent"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn run_phases(
+    mode: Mode,
+    case: &Case,
+    executable: &Path,
+    agent: &Path,
+    data: &tempfile::TempDir,
+) -> Result<String, String> {
     let data_dir = data.path().join("data");
     std::fs::create_dir(&data_dir).map_err(|error| error.to_string())?;
     std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o755))

@@ -24,10 +24,12 @@ pub fn run() -> ExitCode {
     let _ = rustix::process::set_dumpable_behavior(hidden);
     let path = std::env::var("TANDEM_AGENT_SOCKET")
         .unwrap_or_else(|_| format!("{SOCKET_DIR}/{SOCKET_NAME}"));
-    loop {
+    // Without a server for 30 s it ends, as the product's own does after longer.
+    for _ in 0..1500 {
         let _ = serve(&path);
         std::thread::sleep(Duration::from_millis(20));
     }
+    ExitCode::FAILURE
 }
 
 fn serve(path: &str) -> io::Result<()> {
