@@ -4,11 +4,11 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::problem::ApiError;
-use crate::{collab, forward, headers, link, metrics, repl, session, site, template};
+use crate::{collab, forward, headers, link, metrics, notice, repl, session, site, template};
 
 /// Largest JSON body.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -58,16 +58,21 @@ pub(crate) fn probe_router(app: Shared) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::page))
-        .fallback(misdirected)
+        .fallback(other_host)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(app.clone(), headers::secure))
         .with_state(app)
 }
 
-/// Answers every request that names no host of ours.
-pub(crate) async fn misdirected(State(app): State<Shared>) -> ApiError {
+/// Answers a request that names no host of ours.
+pub(crate) fn misdirected(app: &App, headers: &HeaderMap) -> Response {
     app.metrics.refused_hosts.inc();
-    ApiError::Misdirected(app.addresses.site.origin())
+    let error = ApiError::Misdirected(app.addresses.site.origin());
+    if notice::is_wanted(headers) { notice::page(&error) } else { error.into_response() }
+}
+
+async fn other_host(State(app): State<Shared>, request: Request) -> Response {
+    misdirected(&app, request.headers())
 }
 
 /// Whether an address answers data; everything else is a page or an asset of one.

@@ -1,9 +1,8 @@
 //! What every request handler shares. Clones of the handle share one instance.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 use tandem_proto::{Grant, GrantSigner, MemberId, NodeId, ReplId, Role};
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempts::Attempts;
+use crate::client;
 use crate::config::{Addresses, SharedRegistry};
 use crate::metadata::{MemberRow, Metadata, ReplRow, wall_ms};
 use crate::metrics::Metrics;
@@ -75,27 +75,8 @@ impl App {
         member == self.owner || member == repl.owner
     }
 
-    /// Where a request really comes from: the peer, or what a trusted proxy says of it.
+    /// Where a request really comes from.
     pub(crate) fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> IpAddr {
-        let peer = extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
-        if !self.is_trusted(peer) {
-            return peer;
-        }
-        // The list is read from its end: each proxy appends whom it saw.
-        headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .rev()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.rsplit(','))
-            .map_while(|text| text.trim().parse::<IpAddr>().ok())
-            .find(|address| !self.is_trusted(*address))
-            .unwrap_or(peer)
-    }
-
-    fn is_trusted(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(&address))
+        client::address(&self.trusted_proxies, headers, extensions)
     }
 }

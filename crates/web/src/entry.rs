@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::app::Shared;
 use crate::host::{self, Named};
 use crate::metrics::RequestLabels;
-use crate::problem::ApiError;
 use crate::{api, preview};
 
 #[derive(Clone)]
@@ -50,10 +49,7 @@ async fn enter(State(doors): State<Doors>, request: Request) -> Response {
                 tracing::Span::current().record("repl", tracing::field::display(repl));
                 preview::serve(&doors.app, (port, repl), request).await
             }
-            Named::Foreign => {
-                doors.app.metrics.refused_hosts.inc();
-                ApiError::Misdirected(doors.app.addresses.site.origin()).into_response()
-            }
+            Named::Foreign => api::misdirected(&doors.app, request.headers()),
         }
     }
     .instrument(span.clone())

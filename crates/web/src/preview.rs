@@ -4,14 +4,15 @@
 //! Who knows a repl's id may see its previews; the id cannot be guessed.
 
 use axum::extract::Request;
-use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http::HeaderValue;
 use tandem_proto::{MemberId, ReplId, Role, limits};
 
 use crate::app::App;
 use crate::forward::{
     PREVIEW_PORT, describe_client, passed_on, set_grant, strip_our_cookies, strip_private,
 };
+use crate::notice;
 use crate::problem::ApiError;
 use crate::session::made_up;
 
@@ -21,7 +22,7 @@ pub(crate) async fn serve(app: &App, at: (u16, ReplId), request: Request) -> Res
         Ok(response) => response,
         Err(error) => {
             error.log();
-            page(&error)
+            notice::page(&error)
         }
     }
 }
@@ -52,32 +53,4 @@ async fn proxy(
     parts.extensions = passed_on(&mut parts.extensions);
     app.metrics.previews.inc();
     link.call(Request::from_parts(parts, body)).await.map_err(ApiError::NodeUnavailable)
-}
-
-/// A page of our own on a preview host, for people who opened it in a browser.
-fn page(error: &ApiError) -> Response {
-    let problem = error.problem();
-    let title = escape(&problem.title);
-    let detail = escape(&problem.detail);
-    let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;color-scheme:light dark;display:grid;\
-         place-content:center;min-height:90vh;margin:0 2rem;max-width:36rem}}</style>\
-         <h1>{title}</h1><p>{detail}</p></html>"
-    );
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = (status, Html(body)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-    );
-    response
-}
-
-/// Text made safe inside an HTML element.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -168,8 +168,11 @@ pub(crate) async fn delete(
     access.require_owner()?;
     app.metadata.delete_repl(access.repl.id, wall_ms()).await?;
     catalogue::record(&app, access.repl.id).await;
-    node_call::remove(&app, &access).await?;
     tracing::info!(repl = %access.repl.id, "a repl was deleted");
+    if let Err(error) = node_call::remove(&app, &access).await {
+        // Its node loses the lease of a deleted repl at the next renewal, and closes it then.
+        error.log();
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -18,6 +18,9 @@ use crate::problem::{ApiError, Json};
 use crate::token::{Token, random};
 use crate::{cookie, guest, origin};
 
+/// Guests of one link.
+const MAX_GUESTS: usize = 2_000;
+
 /// `POST /api/v1/session`.
 pub(crate) async fn create(
     State(app): State<Shared>,
@@ -43,7 +46,12 @@ pub(crate) async fn create(
         (true, Some(present)) if present.owner => (present, true),
         (true, _) => (presented, false),
         (false, Some(present)) => (present, true),
-        (false, None) => (new_guest(&app).await?, false),
+        (false, None) => {
+            if let Some(link) = &link {
+                refuse_full(&app, link).await?;
+            }
+            (new_guest(&app).await?, false)
+        }
     };
     if let Some(link) = &link {
         join(&app, &caller, link).await?;
@@ -127,6 +135,18 @@ async fn join(app: &App, caller: &Caller, link: &LinkRow) -> Result<(), ApiError
         return Ok(());
     }
     Err(ApiError::BadToken)
+}
+
+/// Every browser without a cookie makes a new guest; who holds a link must not fill the
+/// database with them.
+async fn refuse_full(app: &App, link: &LinkRow) -> Result<(), ApiError> {
+    if app.metadata.members_by_link(link.repl, link.id).await?.len() < MAX_GUESTS {
+        return Ok(());
+    }
+    Err(ApiError::Conflict {
+        code: "link_full",
+        detail: format!("{MAX_GUESTS} guests came by this link; ask for a new one"),
+    })
 }
 
 async fn new_guest(app: &App) -> Result<Caller, ApiError> {

@@ -34,10 +34,14 @@ border-radius:.3em}</style><h1>Tandem is running</h1>\
 
 /// Everything that is not data.
 pub(crate) fn router() -> Router {
-    Router::new().fallback(serve).layer(CompressionLayer::new())
+    router_of::<Dist>()
 }
 
-async fn serve(request: Request) -> Result<Response, ApiError> {
+fn router_of<Files: RustEmbed + 'static>() -> Router {
+    Router::new().fallback(serve::<Files>).layer(CompressionLayer::new())
+}
+
+async fn serve<Files: RustEmbed>(request: Request) -> Result<Response, ApiError> {
     if crate::api::is_data_path(request.uri().path()) {
         return Err(ApiError::NotFound("there is nothing at this address"));
     }
@@ -46,20 +50,20 @@ async fn serve(request: Request) -> Result<Response, ApiError> {
     }
     let path = request.uri().path().trim_start_matches('/');
     if path != INDEX
-        && let Some(response) = asset(path, request.headers())
+        && let Some(response) = asset::<Files>(path, request.headers())
     {
         return Ok(response);
     }
     // A missing asset is missing; any other address is one of the page's own.
     let last = path.rsplit('/').next().unwrap_or_default();
-    if path.starts_with("assets/") || last.contains('.') {
+    if path.starts_with("assets/") || (last.contains('.') && path != INDEX) {
         return Err(ApiError::NotFound("there is no such file"));
     }
-    Ok(page(request.headers()))
+    Ok(page::<Files>(request.headers()))
 }
 
-fn page(headers: &HeaderMap) -> Response {
-    let mut response = match chosen(INDEX, headers) {
+fn page<Files: RustEmbed>(headers: &HeaderMap) -> Response {
+    let mut response = match chosen::<Files>(INDEX, headers) {
         Some(found) => found.into_response(INDEX),
         None => Html(PLACEHOLDER).into_response(),
     };
@@ -68,11 +72,11 @@ fn page(headers: &HeaderMap) -> Response {
     response
 }
 
-fn asset(path: &str, headers: &HeaderMap) -> Option<Response> {
+fn asset<Files: RustEmbed>(path: &str, headers: &HeaderMap) -> Option<Response> {
     if path.is_empty() || path.ends_with(".br") || path.ends_with(".gz") {
         return None;
     }
-    let found = chosen(path, headers)?;
+    let found = chosen::<Files>(path, headers)?;
     let tag = found.tag();
     let caching = if path.starts_with("assets/") { FOR_EVER } else { "no-cache" };
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| *value == tag);
@@ -124,7 +128,7 @@ impl Chosen {
     }
 }
 
-fn chosen(path: &str, headers: &HeaderMap) -> Option<Chosen> {
+fn chosen<Files: RustEmbed>(path: &str, headers: &HeaderMap) -> Option<Chosen> {
     let accepted = headers
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
@@ -134,10 +138,87 @@ fn chosen(path: &str, headers: &HeaderMap) -> Option<Chosen> {
     };
     for (encoding, suffix) in [("br", "br"), ("gzip", "gz")] {
         if takes(encoding)
-            && let Some(file) = Dist::get(&format!("{path}.{suffix}"))
+            && let Some(file) = Files::get(&format!("{path}.{suffix}"))
         {
             return Some(Chosen { file, encoding: Some(encoding) });
         }
     }
-    Dist::get(path).map(|file| Chosen { file, encoding: None })
+    Files::get(path).map(|file| Chosen { file, encoding: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use tower::ServiceExt as _;
+
+    #[derive(RustEmbed)]
+    #[folder = "tests/dist"]
+    struct Built;
+
+    #[derive(RustEmbed)]
+    #[folder = "tests/nowhere"]
+    #[allow_missing = true]
+    struct NotBuilt;
+
+    async fn get<Files: RustEmbed + 'static>(
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (u16, HeaderMap, Bytes) {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = router_of::<Files>().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status.as_u16(), parts.headers, body)
+    }
+
+    #[tokio::test]
+    async fn assets_are_kept_and_the_page_is_not() {
+        let (status, headers, body) = get::<Built>("/assets/app-1a2b.js", &[]).await;
+        assert_eq!((status, &body[..12]), (200, &b"// The app's"[..]));
+        assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");
+        assert_eq!(headers["cache-control"], FOR_EVER);
+        let tag = headers["etag"].to_str().unwrap();
+        let again = get::<Built>("/assets/app-1a2b.js", &[("if-none-match", tag)]).await;
+        assert_eq!((again.0, again.2.len()), (304, 0));
+        for path in ["/", "/r/abc", "/anything/else", "/index.html"] {
+            let (status, headers, body) = get::<Built>(path, &[]).await;
+            assert_eq!((status, headers["cache-control"].as_bytes()), (200, &b"no-store"[..]));
+            assert!(body.starts_with(b"<!doctype html><title>Built"), "{path}");
+        }
+        let (_, headers, _) = get::<Built>("/favicon.svg", &[]).await;
+        assert_eq!(headers["cache-control"], "no-cache");
+        assert_eq!(headers["content-type"], "image/svg+xml");
+    }
+
+    #[tokio::test]
+    async fn browsers_get_the_smallest_form_they_take() {
+        let path = "/assets/app-1a2b.js";
+        let (_, headers, body) = get::<Built>(path, &[("accept-encoding", "gzip, br")]).await;
+        assert_eq!(
+            (&headers["content-encoding"], &body[..]),
+            (&"br".parse().unwrap(), &b"made by the build"[..])
+        );
+        let (_, headers, _) = get::<Built>(path, &[("accept-encoding", "gzip")]).await;
+        assert_eq!(headers["content-encoding"], "gzip");
+        assert!(get::<Built>(path, &[]).await.1.get("content-encoding").is_none());
+        assert_eq!(get::<Built>("/assets/app-1a2b.js.br", &[]).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_found() {
+        for path in
+            ["/assets/old.js", "/robots.txt", "/../Cargo.toml", "/assets/../../../Cargo.toml"]
+        {
+            assert_eq!(get::<Built>(path, &[]).await.0, 404, "{path}");
+        }
+        let (status, _, body) = get::<NotBuilt>("/r/abc", &[]).await;
+        assert_eq!(status, 200);
+        assert!(String::from_utf8_lossy(&body).contains("npm run build"));
+        assert_eq!(get::<NotBuilt>("/assets/app.js", &[]).await.0, 404);
+    }
 }

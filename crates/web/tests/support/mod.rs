@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::sync::CancellationToken;
 
 use node::Standin;
 
@@ -98,8 +99,8 @@ impl Server {
         };
         let nodes = NodeDirectory::in_process(node.id, node.router());
         let web = Web::start(config, Arc::clone(&blobs), nodes).await.unwrap();
-        let service = web.router().into_make_service_with_connect_info::<SocketAddr>();
-        let serving = tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        let serving = tandem_web::serve(listener, web.router(), CancellationToken::new());
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let internal = web.internal_router();

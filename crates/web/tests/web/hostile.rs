@@ -41,6 +41,11 @@ async fn foreign_hosts_get_nothing() {
         let (status, text) = raw(&server, &target).await;
         assert!(status == 421 || status == 400, "{target} -> {text}");
     }
+    let person = server.to_host(&server.address.to_string(), Method::GET, "/");
+    let page = person.header(header::ACCEPT, "text/html,*/*").send().await.unwrap();
+    assert_eq!(page.status().as_u16(), 421);
+    let text = page.text().await.unwrap();
+    assert!(text.contains(&format!("<a href=\"{}/\">", server.origin())), "{text}");
     // By its bare address only probes answer.
     let address = server.address.to_string();
     for (path, status) in
