@@ -24,6 +24,8 @@ const RING_BYTES: usize = 16 * 1024 * 1024;
 /// A version that was replaced this recently is taken as the program's base already when it
 /// explains the change at least as well; an older one only when it is much closer.
 const RECENT_MS: u64 = 2_000;
+/// Of a longer text only the newest two versions are compared with what a program wrote.
+const LARGE_TEXT: usize = 256 * 1024;
 /// How many times closer an older version has to be.
 const MUCH_CLOSER: u64 = 4;
 
@@ -240,7 +242,8 @@ impl DiskMerge {
         let edits = edits::diff(&base.text, disk_text);
         let from_base = edits::weight(&edits);
         let mut best = (from_base, &base.text, state, edits);
-        for earlier in self.earlier.iter().rev() {
+        let candidates = if base.text.len() > LARGE_TEXT { 2 } else { RING };
+        for earlier in self.earlier.iter().rev().take(candidates) {
             let Shadow::State(state) = &earlier.version.shadow else { continue };
             let edits = edits::diff(&earlier.version.text, disk_text);
             let weight = edits::weight(&edits);

@@ -23,10 +23,15 @@ const MAX_TEXT_UNITS: u64 = 4 * 1024 * 1024;
 /// Most blocks in an update from a client. Placing a block among others written at the same
 /// place costs as many steps as there are others, so blocks are what an attacker would send.
 const MAX_UPDATE_BLOCKS: usize = 200_000;
+/// Most blocks of a document that clients may add to; a block takes some 200 bytes, and text
+/// can be cut into single letters. Beyond it, a new generation is the way on.
+const MAX_BLOCKS: usize = 1_000_000;
+/// The blocks are counted again when so many may have come since the last count.
+const RECOUNT: usize = MAX_BLOCKS / 8;
 /// Most clients a document keeps clocks for; every new connection is sent all of them.
 const MAX_CLIENTS: usize = 65_536;
 
-/// An update with at most so many new blocks and deletions is applied at once.
+/// An update with at most so many new blocks is applied at once.
 const SMALL_UPDATE: usize = 64;
 
 /// Who an update comes from.
@@ -47,6 +52,8 @@ pub struct Document {
     reserved: HashSet<u64>,
     unclean: bool,
     broken: bool,
+    /// Blocks when they were last counted, and the most that can have come since.
+    blocks: (usize, usize),
 }
 
 impl std::fmt::Debug for Document {
@@ -75,6 +82,7 @@ impl Document {
             reserved: HashSet::from([client_id]),
             unclean: false,
             broken: false,
+            blocks: (0, 0),
         }
     }
 
@@ -123,17 +131,24 @@ impl Document {
         }
         self.usable()?;
         let scan = scan(update)?;
-        let new_blocks = if self.known.covers_blocks(&scan) { 0 } else { scan.blocks };
-        if new_blocks + self.known.new_deletions(&scan) <= SMALL_UPDATE {
+        if self.new_blocks(&scan) <= SMALL_UPDATE {
             return self.take(update, Source::Client);
         }
+        self.take_in_pieces(update, &mut keep_going)
+    }
+
+    fn take_in_pieces(
+        &mut self,
+        update: &[u8],
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Result<Applied, Rejected> {
         let scan = scan_in_detail(update)?;
         self.check_authors(&scan, Source::Client)?;
         let order = gate::admit(&scan, &self.known)?;
         self.check_limits(&scan)?;
-        let copy = self.copy_within(&mut keep_going)?;
+        let copy = self.copy_within(keep_going)?;
         let pieces = parts::pieces(update, &scan, &order);
-        let effect = yrs_door::apply_pieces(&copy.doc, pieces, &mut keep_going)
+        let effect = yrs_door::apply_pieces(&copy.doc, pieces, keep_going)
             .map_err(|Broken| Rejected::TooLarge)?
             .ok_or(Rejected::TooLarge)?;
         if effect.pending || !self.is_expected(&scan, &effect) {
@@ -206,6 +221,7 @@ impl Document {
 
     /// Takes in what an applied update brought.
     fn remember(&mut self, scan: &Scan, effect: &Effect) {
+        self.blocks.1 += self.new_blocks(scan);
         self.known.note(effect);
         for deletion in &scan.deletions {
             self.known.delete(deletion.client, deletion.start..deletion.end);
@@ -225,12 +241,29 @@ impl Document {
         if is_forged { Err(Rejected::Malformed(ScanError::Forged)) } else { Ok(()) }
     }
 
-    fn check_limits(&self, scan: &Scan) -> Result<(), Rejected> {
+    fn check_limits(&mut self, scan: &Scan) -> Result<(), Rejected> {
         let new_clients = scan.runs.iter().filter(|run| !self.known.has_client(run.client)).count();
-        let is_too_large = scan.blocks > MAX_UPDATE_BLOCKS
-            || u64::from(self.len_utf16()) + scan.text_units > MAX_TEXT_UNITS
+        let new_units = scan.text_units.min(self.known.new_clocks(scan));
+        let new_blocks = self.new_blocks(scan);
+        let is_too_large = new_blocks > MAX_UPDATE_BLOCKS
+            || u64::from(self.len_utf16()) + new_units > MAX_TEXT_UNITS
             || (new_clients > 0 && self.known.clients() + new_clients > MAX_CLIENTS);
-        if is_too_large { Err(Rejected::TooLarge) } else { Ok(()) }
+        if is_too_large {
+            return Err(Rejected::TooLarge);
+        }
+        if self.blocks.0 + self.blocks.1 + new_blocks > MAX_BLOCKS && self.blocks.1 >= RECOUNT {
+            self.blocks = (crate::scan(&self.encode_state()?)?.blocks, 0);
+        }
+        if self.blocks.0 + self.blocks.1 + new_blocks > MAX_BLOCKS {
+            return Err(Rejected::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// The most blocks that an update can add; a deletion can cut one in three.
+    fn new_blocks(&self, scan: &Scan) -> usize {
+        let blocks = if self.known.covers_blocks(scan) { 0 } else { scan.blocks };
+        blocks + 2 * self.known.new_deletions(scan)
     }
 
     /// Whether yrs integrated exactly the clocks that the gate let through.
@@ -381,6 +414,8 @@ impl Document {
         if edits.is_empty() {
             return Ok(None);
         }
+        self.unclean |= edits.iter().any(|edit| !crate::text::is_clean(&edit.insert));
+        self.blocks.1 += 3 * edits.len();
         let text = self.text.clone();
         match yrs_door::edit(&self.doc, |txn| text.apply_delta(txn, edits::delta(edits))) {
             Ok(None) => Ok(None),

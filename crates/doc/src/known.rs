@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::lib0::write_number;
 use crate::ranges::Ranges;
-use crate::scan::{Deletion, Id, Scan};
+use crate::scan::{Deletion, Id, Run, Scan};
 use crate::yrs_door::Effect;
 
 /// Clocks and deleted ranges by client.
@@ -48,6 +48,12 @@ impl Known {
 
     pub(crate) fn covers_blocks(&self, scan: &Scan) -> bool {
         scan.runs.iter().all(|run| run.end <= self.clock(run.client))
+    }
+
+    /// How many clocks a scanned update brings.
+    pub(crate) fn new_clocks(&self, scan: &Scan) -> u64 {
+        let new = |run: &Run| run.end.saturating_sub(run.start.max(self.clock(run.client)));
+        scan.runs.iter().map(|run| u64::from(new(run))).sum()
     }
 
     /// How many of a scanned update's deletions are new.

@@ -75,7 +75,16 @@ fn mutated_updates_are_taken_whole_or_not_at_all() {
                     }
                 }
             }
-            let _ = document.apply(update);
+            // In pieces or as a whole: for an honest update the same.
+            let state = document.encode_state().expect("encodes");
+            let mut copy = Document::load(1 << 51, &state).expect("loads");
+            let is_stable = copy.text() == document.text();
+            let outcome = document.apply(update);
+            if is_stable && outcome == Ok(Applied::New) {
+                let outcome = copy.take_in_pieces(update, &mut || true);
+                assert_eq!(outcome, Ok(Applied::New));
+                assert_eq!(copy.state_vector(), document.state_vector());
+            }
         }
         let state = document.encode_state().expect("encodes");
         let loaded = Document::load(1 << 50, &state).expect("what it encodes, it loads");
@@ -90,6 +99,22 @@ fn mutated_updates_are_taken_whole_or_not_at_all() {
     }
     assert!(taken > 1_000 && refused > 1_000, "{taken} taken, {refused} refused");
     assert!(moved < 40, "{moved} of 400");
+}
+
+#[test]
+fn honest_updates_in_pieces_give_the_same_text() {
+    let mut random = Random(3);
+    for _ in 0..100 {
+        let updates = honest_updates(&mut random);
+        let (mut whole, mut pieces) = (Document::new(1), Document::new(1));
+        for update in &updates {
+            if whole.apply(update) == Ok(Applied::New) {
+                assert_eq!(pieces.take_in_pieces(update, &mut || true), Ok(Applied::New));
+            }
+            assert_eq!(pieces.text(), whole.text());
+            assert_eq!(pieces.state_vector(), whole.state_vector());
+        }
+    }
 }
 
 #[test]

@@ -230,6 +230,24 @@ fn work_that_would_take_for_ever_is_stopped() {
 }
 
 #[test]
+fn a_text_is_not_cut_into_more_pieces_than_memory_can_hold() {
+    let mut document = Document::new(1);
+    let peer = Peer::new(5);
+    let update = peer.edit(0, 0, "abc");
+    // Counted a short while ago: it is full.
+    document.blocks = (MAX_BLOCKS - RECOUNT + 1, RECOUNT - 1);
+    assert_eq!(document.apply(&update), Err(Rejected::TooLarge));
+    assert_eq!(document.merge_stored(&update), Ok(Applied::New));
+    // Typing goes on in a text of few pieces, however long it has been typed in.
+    document.blocks.1 = MAX_BLOCKS;
+    assert_eq!(document.apply(&peer.edit(3, 0, "d")), Ok(Applied::New));
+    assert_eq!(document.blocks, (1, 1));
+    // A deletion counts for what it can cut.
+    assert_eq!(document.apply(&peer.edit(1, 1, "")), Ok(Applied::New));
+    assert_eq!(document.blocks, (1, 3));
+}
+
+#[test]
 fn documents_may_move_between_threads() {
     fn check<T: Send + Sync>() {}
     check::<Document>();
