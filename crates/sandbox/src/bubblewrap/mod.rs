@@ -264,6 +264,8 @@ impl UserKit {
         });
         let limits = resource_limits(&spec.limits, None);
         let started = launch.start(&arguments, move || {
+            // A signal from the server's terminal is not for bubblewrap.
+            rustix::process::setsid()?;
             rustix::thread::set_no_new_privs(true)?;
             apply_resource_limits(&limits)
         })?;

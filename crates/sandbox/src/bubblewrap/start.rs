@@ -174,6 +174,10 @@ impl Launch {
         match agent_process(&read) {
             Ok(agent) => Ok(Started { outer, agent, log }),
             Err(error) => {
+                // What bubblewrap made does not end with it.
+                for child in children_of(outer.id()) {
+                    let _ = child.kill();
+                }
                 let _ = outer.kill();
                 let _ = outer.wait();
                 let said = log.tail();
@@ -182,6 +186,13 @@ impl Launch {
             }
         }
     }
+}
+
+fn children_of(pid: u32) -> Vec<ProcessIdentity> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(ProcessIdentity::of).collect()
 }
 
 /// Reads what bubblewrap says about the process it made.

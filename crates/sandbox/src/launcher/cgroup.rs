@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use tandem_proto::SandboxId;
 
 use crate::driver::{Limits, LimitsInForce};
@@ -244,10 +245,17 @@ pub(super) fn join(folders: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills what is in a group at once, where the kernel offers it.
+/// Kills what is in the groups: at once where the kernel offers it, else one by one. Nothing in
+/// a sandbox can leave its groups.
 pub(super) fn kill(folders: &[PathBuf]) {
     for folder in folders {
-        let _ = fs::write(folder.join("cgroup.kill"), "1");
+        if fs::write(folder.join("cgroup.kill"), "1").is_ok() {
+            continue;
+        }
+        let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        for pid in members.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::SeekFrom as RustixSeek;
+use rustix::mount::UnmountFlags;
 
 use crate::bubblewrap::find;
 use crate::driver::Limits;
@@ -36,13 +37,18 @@ pub(super) struct Disk {
 }
 
 impl Disks {
-    /// `folder` keeps the template.
-    pub(super) fn detect(folder: &Path) -> Result<Self, String> {
+    /// Tries one: `folder` keeps the template, `at` is where it may be mounted for a moment.
+    pub(super) fn detect(folder: &Path, at: &Path) -> Result<Self, String> {
         let mkfs = find::in_path("mkfs.ext4").ok_or("mkfs.ext4 is not installed")?;
-        if !Path::new("/dev/loop-control").exists() {
-            return Err("this machine has no loop devices".into());
-        }
-        Ok(Self { mkfs, folder: folder.to_owned(), template: None })
+        let mut disks = Self { mkfs, folder: folder.to_owned(), template: None };
+        let small = Limits { disk_bytes: 16 << 20, inodes: 64, ..Limits::default() };
+        let image = folder.join("try.img");
+        let tried = disks.make(&image, &small).and_then(|disk| {
+            mount(&disk.device_path, at, 0)?;
+            Ok(rustix::mount::unmount(at, UnmountFlags::empty())?)
+        });
+        let _ = fs::remove_file(image);
+        tried.map(|()| disks).map_err(|error| format!("no disk image can be mounted: {error}"))
     }
 
     /// Makes an image of the size of `limits`.

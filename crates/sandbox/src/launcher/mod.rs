@@ -94,6 +94,9 @@ pub fn start_and_drop(
     .map_err(|error| SandboxError::io("cannot make the launcher's socket")(error.into()))?;
     let process = Command::new(&program)
         .arg(SUBCOMMAND)
+        // The server's environment may hold credentials.
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .stdin(launcher)
         .stdout(Stdio::null())
         .spawn()
@@ -154,7 +157,12 @@ fn greet(server: &OwnedFd, setup: &Setup) -> Result<(), SandboxError> {
     match receive::<Answer>(server).map_err(failed)? {
         Received::Message(Answer { response: Response::Done, .. }) => Ok(()),
         Received::Message(Answer { response: Response::Failed(reason), .. }) => {
-            Err(SandboxError::Launcher(reason))
+            Err(SandboxError::Unusable {
+                problem: format!("the launcher does not start: {reason}"),
+                remedy: "It needs the rights of a real root. In a container without them, use \
+                         --sandbox=docker, or start the server as an ordinary user."
+                    .into(),
+            })
         }
         _ => Err(SandboxError::Launcher("it ended while it started".into())),
     }

@@ -133,6 +133,7 @@ impl Launcher {
         let programs = Programs::compile().map_err(io::Error::other)?;
         // Sandboxes of different servers on one machine should not meet at the first uid.
         let spread = std::process::id() % setup.uids.1.max(1);
+        let disks = Disks::detect(&images, &stage.join("home"));
         let launcher = Self {
             next_uid: setup.uids.0 + spread,
             sandboxes,
@@ -141,7 +142,7 @@ impl Launcher {
             etc,
             programs,
             hierarchies: Hierarchies::detect(),
-            disks: Disks::detect(&images),
+            disks,
             children: HashMap::new(),
             setup,
         };
@@ -232,6 +233,7 @@ impl Launcher {
                 Ok(record)
             }
             Err(error) => {
+                // Whatever was started already; the server's Kill and Remove follow.
                 cgroup::kill(&cgroups);
                 cgroup::remove(&cgroups);
                 Err(error)
@@ -360,9 +362,9 @@ impl Launcher {
         if let Some(record) = &alive {
             record.agent.kill().map_err(SandboxError::io("cannot kill the sandbox"))?;
         }
-        cgroup::kill(&cgroups);
         let deadline = Instant::now() + KILL_WAIT;
         loop {
+            cgroup::kill(&cgroups);
             if let Some(made) = self.children.get_mut(&sandbox) {
                 let _ = made.outer.try_wait();
             }
@@ -393,14 +395,14 @@ impl Launcher {
 
     fn why(&mut self, sandbox: SandboxId) -> String {
         let out_of_memory = cgroup::ran_out_of_memory(&self.cgroups(sandbox));
+        let memory = if out_of_memory { "it ran out of memory; " } else { "" };
         let Some(made) = self.children.get_mut(&sandbox) else {
-            return "its agent ended".to_owned();
+            return format!("{memory}its agent ended");
         };
         let how = match made.outer.try_wait() {
-            Ok(Some(status)) => format!("its agent ended ({status})"),
-            _ => "its agent ended".to_owned(),
+            Ok(Some(status)) => format!("{memory}its agent ended ({status})"),
+            _ => format!("{memory}its agent ended"),
         };
-        let how = if out_of_memory { format!("it ran out of memory; {how}") } else { how };
         match made.log.tail() {
             said if said.is_empty() => how,
             said => format!("{how}: {said}"),
