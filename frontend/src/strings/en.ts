@@ -105,7 +105,6 @@ export const t = {
     search: "Search templates",
     name: "Name",
     namePlaceholder: "Leave empty for a made-up name",
-    create: "Create",
     creating: "Copying the template…",
     unavailable: "Not available here",
     loadFailed: "The templates could not be loaded",
@@ -115,15 +114,12 @@ export const t = {
   workspace: {
     opening: "Opening the repl…",
     home: "All repls",
-    renameHint: "Rename",
     nameLabel: "Name of the repl",
     sidebar: "Side bar",
     rail: "Views",
     files: "Files",
     ports: "Ports",
     settings: "Settings",
-    toggleSidebar: "Show or hide the side bar",
-    togglePanel: "Show or hide the terminals",
     togglePreview: "Show or hide the preview",
     resizeSidebar: "Width of the side bar",
     resizePanel: "Height of the terminals",
@@ -169,7 +165,6 @@ export const t = {
     run: "Run",
     stop: "Stop",
     starting: "Starting…",
-    runTask: (task: string) => `Run ${task}`,
     choose: "Choose a task",
     failed: "The program was not started",
     stopFailed: "The program was not stopped",
@@ -199,23 +194,17 @@ export const t = {
     closeFailed: "The shell was not closed",
     createFailed: "The shell was not opened",
     tabs: "Terminals",
-    ended: "ended",
     exit: (code: number) => `exit ${code}`,
     signal: (signal: number) => `signal ${signal}`,
     drives: (name: string) => `${name} sets the size`,
     drive: "Use my size",
-    connecting: "Connecting…",
     waiting: "Reconnecting…",
     refused: "This terminal is not open to you any more.",
     emptyTitle: "No shell is open",
     emptyBody: "A shell runs in the sandbox, is shared with everybody here and survives a reload.",
-    clear: "Clear",
-    find: "Find in the terminal",
     hide: "Hide the panel",
-    leaveHint: "Ctrl+Alt+Left leaves the terminal",
     exited: "This shell has ended. Its output stays readable.",
     openNew: "Open a new shell",
-    moveOut: "The console is at the bottom",
   },
 
   tree: {
@@ -234,7 +223,6 @@ export const t = {
     filter: "Filter the files",
     filterPlaceholder: "Filter",
     noMatch: "No open folder holds a match.",
-    empty: "No files yet",
     emptyBody: "Make a file, or drop files here.",
     folderEmpty: "Empty",
     folderLoading: "Loading",
@@ -249,8 +237,6 @@ export const t = {
     uploadFailed: (name: string) => `${name} was not uploaded`,
     uploaded: (count: number) => (count === 1 ? "Uploaded 1 file" : `Uploaded ${count} files`),
     uploading: (done: number, all: number) => `Uploading ${done} of ${all}…`,
-    dropHere: "Drop to upload",
-    executable: "executable",
     ignored: "Generated or ignored: not followed, saved less often",
     nameEmpty: "Type a name.",
     nameSlash: "A part between slashes is empty or only dots.",
@@ -270,10 +256,8 @@ export const t = {
     pin: "Keep open",
     split: "Split to the right",
     closeGroup: "Close this side",
-    nothingToReopen: "No tab was closed yet.",
     copyPath: "Copy the path",
     reveal: "Show in the tree",
-    moveRight: "Move to the other side",
   },
 
   editor: {
@@ -305,7 +289,6 @@ export const t = {
     download: "Download",
     symlink: "This is a symbolic link",
     symlinkBody: "Open the file it points to instead.",
-    tabLeaves: "Tab leaves the editor",
     fit: "Fit",
     actualSize: "100 %",
     goToLine: "Go to line",
@@ -336,8 +319,6 @@ export const t = {
     crashedBody: "Its web page is gone with it. See the console for the last lines.",
     showConsole: "Show the console",
     blockedPort: "Previews are limited to ports 80, 443 and above 2000.",
-    lost: (port: number) => `Nothing listens on port ${port} any more`,
-    lostBody: "The page below is the last one that was loaded.",
     copyAddress: "Copy the address",
   },
 
@@ -362,7 +343,6 @@ export const t = {
     larger: "Larger",
     wrap: "Wrap long lines",
     terminal: "Terminal",
-    terminalFontSize: "Font size of terminals",
     screenReader: "Screen reader support in terminals",
     keys: "Keyboard",
     showKeys: "Show all shortcuts",
@@ -372,8 +352,6 @@ export const t = {
     network: "Network",
     networkBody:
       "Programs in the sandbox reach only each other (loopback). They have no internet in this version.",
-    on: "On",
-    off: "Off",
   },
 
   share: {
@@ -400,7 +378,6 @@ export const t = {
     guests: "Only the owner can share this repl.",
     previewNote:
       "Web pages of this repl can be opened by anybody who knows their address, without a link.",
-    people: "Here now",
   },
 
   people: {
@@ -410,9 +387,7 @@ export const t = {
     following: (name: string) => `Following ${name}`,
     stop: "Stop",
     count: (count: number) => (count === 1 ? "1 person" : `${count} people`),
-    joined: (name: string) => `${name} joined`,
     editing: (file: string) => `in ${file}`,
-    yourself: (name: string) => `${name} (you)`,
   },
 
   status: {
@@ -441,7 +416,6 @@ export const t = {
     selected: (count: number) => `(${count} selected)`,
     selections: (count: number) => `${count} selections`,
     goToLine: "Go to line",
-    lf: "LF",
     spaces: (size: number) => `Spaces: ${size}`,
     tabs: (size: number) => `Tab size: ${size}`,
     plainText: "Plain text",
@@ -457,7 +431,6 @@ export const t = {
     network: "Loopback only",
     networkHint: "Programs in the sandbox have no internet in this version.",
     notices: (count: number) => (count === 1 ? "1 notice" : `${count} notices`),
-    terminals: "Terminals",
   },
 
   palette: {
@@ -508,7 +481,6 @@ export const t = {
     panel: "Show or hide the bottom panel",
     preview: "Show or hide the preview",
     run: "Run",
-    stop: "Stop",
     runOrStop: "Run or stop",
     comment: "Comment or uncomment the line",
     find: "Find in the file",

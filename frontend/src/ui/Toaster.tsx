@@ -36,6 +36,15 @@ export function say(text: string, undo?: Offer): void {
   );
 }
 
+/** Tells how far something has come. */
+export function sayProgress(text: string): { update: (text: string) => void; end: () => void } {
+  const id = toast.loading(text, { duration: Infinity });
+  return {
+    update: (next) => void toast.loading(next, { id, duration: Infinity }),
+    end: () => void toast.dismiss(id),
+  };
+}
+
 /** Tells what went wrong, in one line of summary and one of detail. */
 export function complain(title: string, detail?: string, next?: Offer): void {
   toast.error(title, {

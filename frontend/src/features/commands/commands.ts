@@ -272,6 +272,7 @@ export const COMMANDS: Command[] = [
     edits: true,
     run: (ws) => void chooseAndImport(ws),
   },
+  { id: "repl.home", title: c.home, group: "repl", run: () => window.location.assign("/") },
   { id: "repl.reconnect", title: c.reconnect, group: "repl", run: (ws) => ws.page.reconnect() },
   {
     id: "help.keys",

@@ -9,7 +9,7 @@ import { baseName, joinPath, parentOf } from "@/features/tree/names";
 import { topmost } from "@/features/tree/rows";
 import type { Workspace } from "@/features/workspace/workspace";
 import { t } from "@/strings/en";
-import { complain, say } from "@/ui/Toaster";
+import { complain, say, sayProgress } from "@/ui/Toaster";
 
 const REVEAL_MS = 5000;
 
@@ -26,6 +26,10 @@ export function openEntry(ws: Workspace, entry: TreeEntry, path: string, preview
   if (entry.kind === "folder") return;
   if (entry.kind === "other") {
     complain(t.tree.special);
+    return;
+  }
+  if (entry.kind === "symlink") {
+    complain(t.editor.symlink, t.editor.symlinkBody);
     return;
   }
   ws.surface.setState({ editorWanted: !preview });
@@ -129,14 +133,17 @@ export interface Upload {
 /** Sends files one after the other. */
 export async function upload(ws: Workspace, folder: string, uploads: Upload[]): Promise<void> {
   let done = 0;
+  const progress = uploads.length > 0 ? sayProgress(t.tree.uploading(0, uploads.length)) : null;
   for (const { path, file } of uploads) {
     try {
       await api.writeFile(ws.repl, joinPath(folder, path), file);
       done += 1;
+      progress?.update(t.tree.uploading(done, uploads.length));
     } catch (error) {
       complain(t.tree.uploadFailed(path), detail(error));
     }
   }
+  progress?.end();
   if (done > 0) say(t.tree.uploaded(done));
 }
 
@@ -165,12 +172,14 @@ export async function chooseAndUpload(ws: Workspace, folder: string): Promise<vo
 export async function chooseAndImport(ws: Workspace): Promise<void> {
   const [archive] = await chooseFiles(".zip,application/zip", false);
   if (archive === undefined) return;
+  const progress = sayProgress(t.workspace.importing(archive.name));
   try {
-    say(t.workspace.importing(archive.name));
     await api.importArchive(ws.repl, archive);
     say(t.workspace.imported(archive.name));
   } catch (error) {
     complain(t.workspace.importFailed, detail(error));
+  } finally {
+    progress.end();
   }
 }
 

@@ -53,7 +53,7 @@ export function Panel({ compact }: { compact: boolean }) {
       </header>
       <div className={styles.body} role="tabpanel">
         {shown !== undefined ? (
-          <TerminalBox key={shown.id} terminal={shown.id} focus={wanted} />
+          <TerminalBox key={shown.id} terminal={shown.id} shell focus={wanted} />
         ) : consoleHere ? (
           <Console focus={wanted} />
         ) : (

@@ -1,18 +1,37 @@
 import { useSyncExternalStore } from "react";
 import type { TerminalOnScreen } from "@/session/contract";
-import { useEditBlock, useRepl } from "@/features/workspace/useWorkspace";
+import { newShell } from "@/features/run/actions";
+import { useEditBlock, useRepl, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
 import styles from "./Panel.module.css";
 
+interface TerminalBannerProps {
+  terminal: TerminalOnScreen;
+  shell: boolean;
+}
+
 /** One line above a terminal when something about it is worth saying. */
-export function TerminalBanner({ terminal }: { terminal: TerminalOnScreen }) {
+export function TerminalBanner({ terminal, shell }: TerminalBannerProps) {
+  const ws = useWorkspace();
   const state = useSyncExternalStore(terminal.subscribe, terminal.getSnapshot);
   const people = useRepl(({ live }) => live?.people);
   const blocked = useEditBlock();
   const { connection, driver, driving } = state;
   if (connection.state === "refused") return <p className={styles.banner}>{t.terminal.refused}</p>;
   if (connection.state === "waiting") return <p className={styles.banner}>{t.terminal.waiting}</p>;
+  if (state.exit !== null && shell) {
+    return (
+      <p className={styles.banner}>
+        {t.terminal.exited}
+        {blocked === undefined && (
+          <Button size="small" variant="ghost" onClick={() => void newShell(ws)}>
+            {t.terminal.openNew}
+          </Button>
+        )}
+      </p>
+    );
+  }
   const other =
     driving || state.exit !== null ? undefined : people?.find((one) => one.member === driver);
   if (other === undefined) return null;

@@ -10,12 +10,14 @@ import styles from "./Panel.module.css";
 
 interface TerminalBoxProps {
   terminal: TerminalId;
+  /** An interactive shell, not the console. */
+  shell: boolean;
   /** Takes the focus when it appears. */
   focus: boolean;
 }
 
 /** The box a terminal draws itself into. */
-export function TerminalBox({ terminal, focus }: TerminalBoxProps) {
+export function TerminalBox({ terminal, shell, focus }: TerminalBoxProps) {
   const ws = useWorkspace();
   const box = useRef<HTMLDivElement>(null);
   const [shown, setShown] = useState<TerminalOnScreen | null>(null);
@@ -52,7 +54,7 @@ export function TerminalBox({ terminal, focus }: TerminalBoxProps) {
 
   return (
     <div className={styles.terminal}>
-      {shown !== null && <TerminalBanner terminal={shown} />}
+      {shown !== null && <TerminalBanner terminal={shown} shell={shell} />}
       <div ref={box} className={styles.screen} data-terminal={terminal} />
     </div>
   );

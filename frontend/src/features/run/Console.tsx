@@ -36,6 +36,9 @@ export function Console({ focus }: { focus: boolean }) {
   const blocked = useEditBlock();
   const last = useLive((live) => live.run);
   const starting = useSurface((surface) => surface.starting);
+  const starter = useLive(
+    ({ people, run: now }) => people.find(({ member }) => member === now?.member)?.name ?? "",
+  );
   if (last === null) return <NeverRun />;
   const running = last.exit === null;
   return (
@@ -45,7 +48,9 @@ export function Console({ focus }: { focus: boolean }) {
           {marks[outcomeOf(last.exit)]}
           {outcomeText(last)}
         </span>
-        <code className={styles.command}>{last.command}</code>
+        <code className={styles.command} title={starter ? t.run.startedBy(starter) : undefined}>
+          {last.command}
+        </code>
         {running ? (
           <Button
             size="small"
@@ -68,7 +73,7 @@ export function Console({ focus }: { focus: boolean }) {
         )}
         {!compact && <MoveConsole />}
       </div>
-      <TerminalBox key={last.terminal} terminal={last.terminal} focus={focus} />
+      <TerminalBox key={last.terminal} terminal={last.terminal} shell={false} focus={focus} />
     </div>
   );
 }
