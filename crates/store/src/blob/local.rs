@@ -1,7 +1,7 @@
 //! Objects as files below one directory. A file is written beside, synced, and only then given
 //! its name, so that a name always has a whole object behind it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::folders::Folders;
 use super::{BlobError, BlobStore, ObjectInfo, key};
 
 /// Where files are written before they get their name. No key reaches it: its name has a dot.
@@ -24,7 +25,7 @@ const STALE: Duration = Duration::from_secs(3600);
 /// A directory of objects.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
-    root: Arc<PathBuf>,
+    folders: Arc<Folders>,
 }
 
 impl LocalStore {
@@ -33,10 +34,10 @@ impl LocalStore {
     /// # Errors
     /// [`BlobError::Other`], [`BlobError::Denied`] or [`BlobError::Full`] when the disk refuses.
     pub async fn open(root: &Path) -> Result<Self, BlobError> {
-        let store = Self { root: Arc::new(root.to_owned()) };
+        let store = Self { folders: Arc::new(Folders::new(root.to_owned())) };
         let opened = store.clone();
         blocking("open the blob directory", move || {
-            let unfinished = opened.root.join(UNFINISHED);
+            let unfinished = opened.folders.root.join(UNFINISHED);
             DirBuilder::new().recursive(true).mode(0o700).create(&unfinished)?;
             remove_stale(&unfinished)
         })
@@ -46,7 +47,7 @@ impl LocalStore {
 
     fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
         key::check(key)?;
-        Ok(self.root.join(key))
+        Ok(self.folders.root.join(key))
     }
 }
 
@@ -54,8 +55,8 @@ impl LocalStore {
 impl BlobStore for LocalStore {
     async fn put(&self, key: &str, object: Bytes) -> Result<(), BlobError> {
         let path = self.path(key)?;
-        let root = self.root.clone();
-        let stored = blocking("store an object", move || put(&root, &path, &object)).await?;
+        let folders = self.folders.clone();
+        let stored = blocking("store an object", move || put(&folders, &path, &object)).await?;
         match stored {
             true => Ok(()),
             false => Err(BlobError::Conflict { key: key.to_owned() }),
@@ -64,10 +65,10 @@ impl BlobStore for LocalStore {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, BlobError> {
         let path = self.path(key)?;
-        let root = self.root.clone();
+        let folders = self.folders.clone();
         blocking("read an object", move || match std::fs::read(&path) {
             Ok(object) => Ok(Some(object.into())),
-            Err(error) if is_absent(&error) => check_mounted(&root).map(|()| None),
+            Err(error) if is_absent(&error) => check_mounted(&folders.root).map(|()| None),
             Err(error) => Err(error),
         })
         .await
@@ -75,12 +76,12 @@ impl BlobStore for LocalStore {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, BlobError> {
         key::check_prefix(prefix)?;
-        let (root, prefix) = (self.root.clone(), prefix.to_owned());
+        let (folders, prefix) = (self.folders.clone(), prefix.to_owned());
         blocking("list objects", move || {
             let mut found = Vec::new();
-            check_mounted(&root)?;
+            check_mounted(&folders.root)?;
             let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-            collect(&root.join(folder), folder, &prefix, &mut found)?;
+            collect(&folders.root.join(folder), folder, &prefix, &mut found)?;
             found.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(found)
         })
@@ -89,41 +90,33 @@ impl BlobStore for LocalStore {
 
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
         key::check_folder(prefix)?;
-        let (root, folder) = (self.root.clone(), self.root.join(prefix));
+        let (folders, folder) = (self.folders.clone(), self.folders.root.join(prefix));
         blocking("list objects", move || {
-            check_mounted(&root)?;
-            let mut folders = Vec::new();
+            check_mounted(&folders.root)?;
+            let mut found = Vec::new();
             for entry in entries(&folder)? {
                 let name = entry.file_name().into_string().unwrap_or_default();
                 let hidden = name.is_empty() || name.starts_with('.');
                 if !hidden && entry.file_type()?.is_dir() && has_object(&entry.path())? {
-                    folders.push(name);
+                    found.push(name);
                 }
             }
-            folders.sort();
-            Ok(folders)
+            found.sort();
+            Ok(found)
         })
         .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = self.path(key)?;
-        let root = self.root.clone();
-        blocking("delete an object", move || {
-            match std::fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if is_absent(&error) => return Ok(()),
-                Err(error) => return Err(error),
+        let folders = self.folders.clone();
+        blocking("delete an object", move || match std::fs::remove_file(&path) {
+            Ok(()) => {
+                folders.remove_empty(path.parent());
+                Ok(())
             }
-            // Empty folders go too. One that is filled meanwhile stays: it isn't empty.
-            let mut folder = path.parent();
-            while let Some(path) = folder.filter(|path| *path != root.as_path()) {
-                if std::fs::remove_dir(path).is_err() {
-                    break;
-                }
-                folder = path.parent();
-            }
-            Ok(())
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(error),
         })
         .await
     }
@@ -144,9 +137,9 @@ fn remove_stale(unfinished: &Path) -> io::Result<()> {
 }
 
 /// `false`: another object has that name.
-fn put(root: &Path, path: &Path, object: &[u8]) -> io::Result<bool> {
-    let unfinished = root.join(UNFINISHED).join(format!("{:032x}", rand::random::<u128>()));
-    let stored = write(&unfinished, object).and_then(|()| name(root, &unfinished, path));
+fn put(folders: &Folders, path: &Path, object: &[u8]) -> io::Result<bool> {
+    let unfinished = folders.root.join(UNFINISHED).join(format!("{:032x}", rand::random::<u128>()));
+    let stored = write(&unfinished, object).and_then(|()| name(folders, &unfinished, path));
     if !matches!(stored, Ok(true)) {
         let _ = std::fs::remove_file(&unfinished);
     }
@@ -154,7 +147,7 @@ fn put(root: &Path, path: &Path, object: &[u8]) -> io::Result<bool> {
         Ok(false) => {
             // An earlier try may have stopped before it had synced the folders.
             let same = std::fs::read(path)? == object;
-            sync_folders(root, path)?;
+            folders.sync(path)?;
             Ok(same)
         }
         other => other,
@@ -168,7 +161,7 @@ fn write(path: &Path, object: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a finished file its name; `false` when the name is taken.
-fn name(root: &Path, unfinished: &Path, path: &Path) -> io::Result<bool> {
+fn name(folders: &Folders, unfinished: &Path, path: &Path) -> io::Result<bool> {
     // A `delete` may remove the empty folder between these steps; then once more.
     const TRIES: usize = 8;
     for attempt in 1.. {
@@ -190,19 +183,8 @@ fn name(root: &Path, unfinished: &Path, path: &Path) -> io::Result<bool> {
             Err(error) => return Err(error.into()),
         }
     }
-    sync_folders(root, path)?;
+    folders.sync(path)?;
     Ok(true)
-}
-
-/// All of them up to the root: another thread may have made one and not synced it yet.
-fn sync_folders(root: &Path, path: &Path) -> io::Result<()> {
-    for folder in path.ancestors().skip(1) {
-        File::open(folder)?.sync_all()?;
-        if folder == root {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// An object is absent only while the store is there: a disk that is not mounted, or a folder

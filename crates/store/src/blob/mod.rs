@@ -4,6 +4,7 @@
 //! Nothing is ever overwritten: keys are unique by construction, and a store that can tell
 //! refuses a second, different object under the same key.
 
+mod folders;
 mod key;
 mod local;
 mod memory;
