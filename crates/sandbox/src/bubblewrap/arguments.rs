@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tandem_proto::SandboxId;
 use tandem_proto::agent::{HOME, SOCKET_DIR, WORKSPACE};
 
-use super::etc::{Etc, HOST_NAME};
+use super::etc::HOST_NAME;
 use super::tools::Tools;
 
 /// The user and group inside.
@@ -19,7 +20,7 @@ pub(crate) const TMP_BYTES: u64 = 256 << 20;
 const RUN_BYTES: u64 = 1 << 20;
 
 /// Files of `/proc` that tell about the host or could harm it, covered by an empty one where
-/// this kernel has them.
+/// this kernel has them and gives everyone a right to them.
 const MASKED: &[&str] = &[
     "cmdline",
     "config.gz",
@@ -57,7 +58,8 @@ pub(crate) struct View<'a> {
     pub(crate) agent: &'a Path,
     pub(crate) socket_folder: &'a Path,
     pub(crate) home: &'a Home,
-    pub(crate) etc: &'a Etc,
+    /// See [`super::etc`].
+    pub(crate) etc: &'a Path,
     pub(crate) tools: &'a Tools,
     /// Where the tool roots are, when not at their sources.
     pub(crate) tool_sources: Option<&'a [PathBuf]>,
@@ -127,11 +129,7 @@ impl View<'_> {
             let moved = self.tool_sources.and_then(|sources| sources.get(index));
             line.bind("--ro-bind", moved.unwrap_or(&root.source), &root.target);
         }
-        let etc = Path::new("/etc");
-        line.bind("--ro-bind", &self.etc.folder, etc);
-        for name in &self.etc.shared {
-            line.bind("--ro-bind-try", &etc.join(name), &etc.join(name));
-        }
+        line.bind("--ro-bind", self.etc, Path::new("/etc"));
     }
 
     /// `/proc` and `/dev`.
@@ -139,7 +137,9 @@ impl View<'_> {
         line.add(&["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]);
         for name in MASKED {
             let at = Path::new("/proc").join(name);
-            if at.exists() {
+            // Root's alone are closed already: nobody inside is the host's root.
+            let is_open = at.metadata().is_ok_and(|found| found.permissions().mode() & 0o007 != 0);
+            if is_open {
                 line.bind("--ro-bind", Path::new("/dev/null"), &at);
             }
         }

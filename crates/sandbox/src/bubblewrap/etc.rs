@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 /// The host name inside.
 pub(crate) const HOST_NAME: &str = "tandem";
@@ -43,7 +43,8 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Shown from this machine where they exist; none holds a secret.
+/// Copied from this machine where they exist; none holds a secret. Copied rather than shown
+/// each by itself, because every bind mount makes every start a little slower.
 const SHARED: &[&str] = &[
     "alternatives",
     "ca-certificates",
@@ -74,39 +75,62 @@ const SHARED: &[&str] = &[
     "timezone",
 ];
 
-/// A made `/etc`.
-#[derive(Debug, Clone)]
-pub(crate) struct Etc {
-    /// What is bound at `/etc`.
-    pub(crate) folder: PathBuf,
-    /// Parts of this machine's `/etc` bound over it, relative.
-    pub(crate) shared: Vec<&'static str>,
+/// Larger files have no business there.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILES: usize = 5_000;
+
+/// Makes `folder` an `/etc`, readable by everyone, in place of what is there.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    // Aside first, so that half of one is never taken for a whole.
+    let draft = folder.with_extension("new");
+    for old in [&draft, folder] {
+        match fs::remove_dir_all(old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fill(&draft)?;
+    fs::rename(draft, folder)
 }
 
-impl Etc {
-    /// Writes it into `folder`, readable by everyone.
-    pub(crate) fn make(folder: &Path) -> io::Result<Self> {
-        make_folder(folder)?;
-        for (name, text) in FILES {
-            write(&folder.join(name), text)?;
+fn fill(folder: &Path) -> io::Result<()> {
+    make_folder(folder)?;
+    let mut left = MAX_FILES;
+    for name in SHARED {
+        let at = folder.join(name);
+        if let Some(parent) = at.parent() {
+            make_folder(parent)?;
         }
-        let mut shared = Vec::new();
-        for name in SHARED {
-            let Ok(found) = fs::metadata(Path::new("/etc").join(name)) else { continue };
-            // Something to bind over must be there.
-            let at = folder.join(name);
-            if let Some(parent) = at.parent() {
-                make_folder(parent)?;
-            }
-            if found.is_dir() {
-                make_folder(&at)?
-            } else {
-                write(&at, "")?
-            }
-            shared.push(*name);
-        }
-        Ok(Self { folder: folder.to_owned(), shared })
+        copy(&Path::new("/etc").join(name), &at, &mut left)?;
     }
+    for (name, text) in FILES {
+        write(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Copies a file, a link, or a folder with what is in it. What is not there or not readable by
+/// everyone is left out.
+fn copy(from: &Path, to: &Path, left: &mut usize) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(from) else { return Ok(()) };
+    let Some(fewer) = left.checked_sub(1) else { return Ok(()) };
+    *left = fewer;
+    if found.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    if found.permissions().mode() & 0o004 == 0 {
+        return Ok(());
+    }
+    if found.is_dir() {
+        make_folder(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()), left)?;
+        }
+    } else if found.is_file() && found.len() <= MAX_FILE_BYTES {
+        write(to, &fs::read(from)?)?;
+    }
+    Ok(())
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -114,8 +138,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)?;
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::write(path, content)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
@@ -124,15 +148,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn copies_keep_links_and_leave_out_what_is_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let from = parent.path().join("from");
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("public"), "x").unwrap();
+        fs::write(from.join("private"), "x").unwrap();
+        fs::set_permissions(from.join("private"), fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("/usr/share/somewhere", from.join("link")).unwrap();
+        let to = parent.path().join("to");
+        copy(&from, &to, &mut 10).unwrap();
+        assert!(to.join("public").exists() && !to.join("private").exists());
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/usr/share/somewhere"));
+        let bounded = parent.path().join("bounded");
+        copy(&from, &bounded, &mut 2).unwrap();
+        assert_eq!(fs::read_dir(&bounded).unwrap().count(), 1);
+    }
+
+    #[test]
     fn it_is_made_and_made_again() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("etc");
         for _ in 0..2 {
-            let etc = Etc::make(&folder).unwrap();
+            make(&folder).unwrap();
             assert!(fs::read_to_string(folder.join("passwd")).unwrap().contains("runner"));
-            for name in etc.shared {
-                assert!(folder.join(name).exists(), "{name}");
-            }
         }
         for secret in ["shadow", "ssl/private", "machine-id", "ssh"] {
             assert!(!folder.join(secret).exists(), "{secret}");

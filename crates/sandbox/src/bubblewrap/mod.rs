@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use tandem_proto::SandboxId;
 
 use self::arguments::{Home, View};
-use self::etc::Etc;
 use self::start::{Launch, Started, apply_resource_limits, resource_limits};
 use self::tools::Tools;
 use crate::driver::{
@@ -58,7 +57,7 @@ enum Rights {
 struct UserKit {
     bubblewrap: PathBuf,
     agent: PathBuf,
-    etc: Etc,
+    etc: PathBuf,
     programs: Programs,
     prlimit: Option<PathBuf>,
 }
@@ -162,8 +161,12 @@ impl UserKit {
         let bubblewrap = find::bubblewrap()?;
         let agent = find::agent(config.agent.as_deref())?;
         find::make_private_folder(sandboxes)?;
-        let etc = Etc::make(&sandboxes.join("etc"))
-            .map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
+        let etc = sandboxes.join("etc");
+        let survivors = record::list(sandboxes).map(|found| !found.is_empty()).unwrap_or(true);
+        // Those that still run have this very folder as their /etc.
+        if !(survivors && etc.is_dir()) {
+            etc::make(&etc).map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
+        }
         let programs = Programs::compile().map_err(|error| SandboxError::Unusable {
             problem: error.to_string(),
             remedy: "Use --sandbox=docker on this processor.".into(),

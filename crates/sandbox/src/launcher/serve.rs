@@ -21,7 +21,7 @@ use super::steps::{HomeSource, Stage, Steps};
 use super::{LAUNCHER_STAGE, probe};
 use crate::bubblewrap::BUBBLEWRAP;
 use crate::bubblewrap::arguments::{Home, View};
-use crate::bubblewrap::etc::Etc;
+use crate::bubblewrap::etc;
 use crate::bubblewrap::find;
 use crate::bubblewrap::start::{Launch, Log, Started, resource_limits};
 use crate::driver::{Limits, LimitsInForce, SandboxError};
@@ -42,7 +42,7 @@ pub(super) struct Launcher {
     sandboxes: PathBuf,
     stage: PathBuf,
     tool_sources: Vec<PathBuf>,
-    etc: Etc,
+    etc: PathBuf,
     programs: Programs,
     hierarchies: Hierarchies,
     disks: Result<Disks, String>,
@@ -107,7 +107,7 @@ impl Launcher {
         let stage = PathBuf::from(LAUNCHER_STAGE);
         fs::create_dir_all(&stage).map_err(in_step("make the stage"))?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("tmpfs", &stage, "tmpfs", flags, Some(c"mode=0755,size=16m"))
+        mount("tmpfs", &stage, "tmpfs", flags, Some(c"mode=0755,size=64m"))
             .map_err(|error| in_step("mount the stage")(error.into()))?;
         Stage::new(&stage).make().map_err(in_step("make the stage"))?;
         File::create(stage.join("agent")).map_err(in_step("make the stage"))?;
@@ -129,7 +129,8 @@ impl Launcher {
                 .map_err(|error| in_step("show a toolchain")(error.into()))?;
             tool_sources.push(at);
         }
-        let etc = Etc::make(&stage.join("etc")).map_err(in_step("write /etc"))?;
+        let etc = stage.join("etc");
+        etc::make(&etc).map_err(in_step("write /etc"))?;
         let programs = Programs::compile().map_err(io::Error::other)?;
         // Sandboxes of different servers on one machine should not meet at the first uid.
         let spread = std::process::id() % setup.uids.1.max(1);

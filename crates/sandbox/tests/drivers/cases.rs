@@ -232,6 +232,8 @@ async fn adopt_one(bench: &Bench) -> anyhow::Result<tandem_sandbox::Sandbox> {
     assert!(adopted.is_empty());
     tokio::time::timeout(Duration::from_secs(30), sandbox.link.connected()).await??;
     println!("measured: adopted and connected in {:?}", started.elapsed());
+    let system = shell(&sandbox, "test -r /etc/passwd && test -r /usr/bin/env && id -u").await?;
+    assert_eq!(system.exit.code, Some(0), "its system is still there: {system:?}");
     let output = shell(&sandbox, "pgrep -c -x -f \"sleep $(cat ~/note)\"").await?;
     assert_eq!(output.lines(), ["1"], "{output:?}");
     Ok(sandbox)
