@@ -119,10 +119,9 @@ impl Flow {
         self.next_viewer += 1;
         let ring = self.screen.ring();
         let known = from.filter(|from| (ring.start()..=ring.end()).contains(from));
-        let cursor = known.unwrap_or(ring.end());
         let viewer = Viewer {
-            cursor,
-            sent: cursor,
+            cursor: known.unwrap_or(0),
+            sent: known.unwrap_or(ring.end()),
             acked: None,
             lagging_since: None,
             restart: known.is_none(),
@@ -190,29 +189,25 @@ impl Flow {
         let Some(viewer) = self.viewers.get_mut(&id) else { return Step::Gone };
         let ring = self.screen.ring();
         let unacked = viewer.acked.map_or(0, |acked| viewer.cursor.saturating_sub(acked));
-        let mut room = CHUNK;
-        if !viewer.restart {
-            let left = TERMINAL_WINDOW_BYTES.saturating_sub(unacked);
-            if left == 0 {
-                let since = *viewer.lagging_since.get_or_insert(now);
-                if !viewer.counts {
-                    return Step::Wait(None);
-                }
-                if now < since + TERMINAL_STALL {
-                    return Step::Wait(Some(since + TERMINAL_STALL));
-                }
-                viewer.reset();
+        if !viewer.restart && unacked >= TERMINAL_WINDOW_BYTES {
+            let since = *viewer.lagging_since.get_or_insert(now);
+            if !viewer.counts {
+                return Step::Wait(None);
             }
-            room = room.min(usize::try_from(left).unwrap_or(CHUNK));
+            if now < since + TERMINAL_STALL {
+                return Step::Wait(Some(since + TERMINAL_STALL));
+            }
+            viewer.reset();
         }
         let fell_off = viewer.cursor < ring.start();
         if fell_off && !viewer.restart && !viewer.counts && viewer.acked.is_some() {
             // It was repainted once and shows no life: the next repaint is for when it does.
             return Step::Wait(None);
         }
-        if viewer.restart || fell_off {
-            let repaint = self.screen.repaint();
-            viewer.restart = false;
+        let repaint = (viewer.restart || fell_off).then(|| self.screen.repaint());
+        viewer.restart = false;
+        // Output goes forward only: a viewer that was handed the newest already goes on there.
+        if let Some(repaint) = repaint.filter(|repaint| repaint.offset >= viewer.cursor) {
             viewer.cursor = repaint.offset;
             viewer.acked = viewer.acked.map(|_| repaint.offset);
             viewer.lagging_since = None;
@@ -222,6 +217,9 @@ impl Flow {
             };
             return if repaint.needs_redraw { Step::Repaint(output) } else { Step::Send(output) };
         }
+        let unacked = viewer.acked.map_or(0, |acked| viewer.cursor.saturating_sub(acked));
+        let left = TERMINAL_WINDOW_BYTES.saturating_sub(unacked);
+        let room = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
         let bytes = ring.read(viewer.cursor, room).unwrap_or_default();
         if !bytes.is_empty() {
             let offset = viewer.cursor;
@@ -329,6 +327,25 @@ mod tests {
         assert_eq!(end, flow.screen().ring().end());
         flood(&mut flow, WINDOW, later);
         assert!(flow.pause(later).is_some());
+    }
+
+    #[test]
+    fn a_stalled_viewer_that_was_handed_everything_is_never_sent_backwards() {
+        let start = Instant::now();
+        let mut flow = Flow::new(b"");
+        let id = flow.attach(Some(0));
+        flow.acked(id, 0, start);
+        flood(&mut flow, WINDOW, start);
+        assert_eq!(drain(&mut flow, id, start).0, TERMINAL_WINDOW_BYTES);
+        let later = start + TERMINAL_STALL;
+        assert_eq!(flow.pause(later), None);
+        assert!(drain(&mut flow, id, later).1.is_empty());
+        flow.push(b"more", later);
+        assert!(drain(&mut flow, id, later).1.is_empty(), "its window is full");
+        flow.acked(id, 1000, later);
+        let (end, got) = drain(&mut flow, id, later);
+        assert!(matches!(got[..], [TerminalOutput::Chunk { .. }]), "{got:?}");
+        assert_eq!(end, flow.screen().ring().end());
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl Terminals {
         let started_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        let identity =
-            Identity { id: spawn.terminal, kind: spawn.kind, title: spawn.title, started_ms };
+        let title = spawn.title.chars().filter(|c| !c.is_control()).take(256).collect();
+        let identity = Identity { id: spawn.terminal, kind: spawn.kind, title, started_ms };
         let history = history(&spawn.history);
         let pty = (started.pid, started.pty);
         let terminal = Arc::new(Terminal::new(identity, size, &history, pty));

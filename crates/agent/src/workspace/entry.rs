@@ -55,7 +55,12 @@ impl Workspace {
             // It may be gone or something else by now: then its target is not known.
             let target = rustix::fs::readlinkat(folder, path.name(), Vec::new());
             let target = target.map(|target| target.to_string_lossy().into_owned());
-            target.unwrap_or_default().chars().take(MAX_TARGET).collect()
+            let mut target = target.unwrap_or_default();
+            // Bytes that are not UTF-8 were replaced by longer ones.
+            while target.len() > MAX_TARGET {
+                target.pop();
+            }
+            target
         });
         let ignored = self.ignored();
         let is_ignored = path.parts().any(|part| ignored.contains(part));
