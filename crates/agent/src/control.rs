@@ -25,6 +25,11 @@ const SCAN_CHUNK: usize = 500;
 /// Longest time between the two signals of a stop.
 const MAX_GRACE: Duration = Duration::from_secs(60);
 
+/// A write to a file that a program is writing is tried again so often and so many times: longer
+/// than [`Workspace::write`] waits for a file to be quiet.
+const PUT_OFF: Duration = Duration::from_millis(25);
+const MOST_PUT_OFF: u32 = 40;
+
 type Answers = mpsc::Sender<FromAgent>;
 
 /// A request about files, and where its answer goes.
@@ -33,6 +38,8 @@ pub struct FileRequest {
     id: u64,
     op: Op,
     answers: Answers,
+    /// How often it was put off.
+    put_off: u32,
 }
 
 /// The queue of file requests, one after the other: the node relies on their order.
@@ -147,7 +154,7 @@ async fn request(agent: &Arc<Agent>, id: u64, op: Op, answers: &Answers) {
         | Op::Rename { .. }
         | Op::Delete { .. }
         | Op::SetExecutable { .. }) => {
-            let request = FileRequest { id, op, answers: answers.clone() };
+            let request = FileRequest { id, op, answers: answers.clone(), put_off: 0 };
             if agent.files().send(request).await.is_ok() {
                 return;
             }
@@ -174,12 +181,8 @@ pub async fn files(agent: Arc<Agent>, mut requests: mpsc::Receiver<FileRequest>)
         };
         tokio::select! {
             request = requests.recv() => {
-                let Some(FileRequest { id, op, answers }) = request else { return };
-                let doing = agent.clone();
-                let result = tokio::task::spawn_blocking(move || file(&doing, op)).await;
-                let result = result
-                    .unwrap_or_else(|_| Err(AgentError::Other("the request failed".to_owned())));
-                respond(&answers, id, result).await;
+                let Some(request) = request else { return };
+                do_file_request(&agent, request).await;
             }
             () = look => {
                 let workspace = agent.workspace().clone();
@@ -191,6 +194,25 @@ pub async fn files(agent: Arc<Agent>, mut requests: mpsc::Receiver<FileRequest>)
             }
         }
     }
+}
+
+async fn do_file_request(agent: &Arc<Agent>, request: FileRequest) {
+    let (doing, op) = (agent.clone(), request.op.clone());
+    let result = tokio::task::spawn_blocking(move || file(&doing, op)).await;
+    let result = result.unwrap_or_else(|_| Err(AgentError::Other("the request failed".to_owned())));
+    let is_busy = matches!((&request.op, &result), (Op::Write { .. }, Err(AgentError::Busy)));
+    if is_busy && request.put_off < MOST_PUT_OFF {
+        // A program is writing that file: everything else goes on meanwhile.
+        let files = agent.files().clone();
+        agent.tasks().spawn(async move {
+            tokio::time::sleep(PUT_OFF).await;
+            let put_off = request.put_off + 1;
+            // An error means that the agent ends.
+            let _ = files.send(FileRequest { put_off, ..request }).await;
+        });
+        return;
+    }
+    respond(&request.answers, request.id, result).await;
 }
 
 fn file(agent: &Arc<Agent>, op: Op) -> Result<Reply, AgentError> {

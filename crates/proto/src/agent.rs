@@ -148,8 +148,8 @@ pub enum Op {
     /// content is exchanged in (`renameat2(EXCHANGE)`) and what was swapped out is looked at; if
     /// that is not `expect`, it is exchanged back (or kept) and the answer is
     /// [`Reply::Conflict`]. Missing parent folders are made. Mode bits are kept; in place for
-    /// files with several hard links. [`AgentError::Busy`] means that a program seems to be
-    /// writing the file just now: ask again in about 50 ms; it is said for at most 0.6 s.
+    /// files with several hard links. While a program seems to be writing the file the
+    /// answer waits, at most about a second.
     Write {
         /// Which file.
         path: RelPath,
