@@ -8,6 +8,7 @@ use anyhow::Context;
 use rustix::process::DumpableBehavior;
 use tandem_agent::Config;
 use tandem_proto::agent;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn start() -> anyhow::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .context("cannot hide the agent's memory")?;
     let own = rustix::process::getpid();
-    if own.as_raw_nonzero().get() != 1 {
+    if !own.is_init() {
         rustix::process::set_child_subreaper(Some(own)).context("cannot adopt orphans")?;
     }
     let config = config()?;
@@ -39,7 +40,21 @@ fn start() -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        tandem_agent::run(config, stop).await.context("cannot start")
+        if own.is_init() {
+            // The kernel keeps signals away from process 1 as long as it does not listen, so that
+            // no program of the sandbox can end it.
+            return tandem_agent::run(config, stop).await.context("cannot start");
+        }
+        let mut terminated =
+            signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let stopping = stop.clone();
+        let run = tandem_agent::run(config, stop);
+        tokio::pin!(run);
+        tokio::select! {
+            result = &mut run => return result.context("cannot start"),
+            _ = terminated.recv() => stopping.cancel(),
+        }
+        run.await.context("cannot start")
     })
 }
 

@@ -402,3 +402,53 @@ async fn no_program_write_is_lost_unseen() {
     let names: Vec<_> = left.iter().map(|entry| entry.path.as_str()).collect();
     assert_eq!(names, ["f"], "no copies were needed");
 }
+
+/// A program that renames over the file as fast as it can, without ever looking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_renames_ends_with_the_last_one() {
+    let (sandbox, node) = start().await;
+    let file = sandbox.workspace().join("f");
+    std::fs::write(&file, b"P0;").unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let program = std::thread::spawn({
+        let (done, file) = (done.clone(), file.clone());
+        move || {
+            for round in 1..=20_000 {
+                let new = file.with_file_name("new");
+                std::fs::write(&new, format!("P{round};")).unwrap();
+                std::fs::rename(&new, &file).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut known = Bytes::from_static(b"P0;");
+    let (mut writes, mut seen_last, mut after) = (0, false, 0);
+    while after < 20 {
+        after += u32::from(done.load(Ordering::Relaxed));
+        // What is there now, so that the write has a chance to fit.
+        if let Ok(Reply::Content { content, .. }) =
+            node.ask(Op::Read { path: path("f"), max_bytes: 100 }).await
+        {
+            known = content;
+        }
+        seen_last |= known == "P20000;";
+        let text = format!("N{writes} after {};", String::from_utf8_lossy(&known).len());
+        match node.write("f", text.as_bytes(), hash(&known)).await {
+            Ok(Reply::Written { .. }) => writes += 1,
+            Ok(Reply::Conflict { found: Found::File { content, .. } }) => {
+                seen_last |= content == "P20000;";
+            }
+            Ok(Reply::Conflict { .. }) | Err(AgentError::Busy) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    program.join().unwrap();
+    let copies: Vec<_> = node.scan(None).await;
+    let recovered =
+        copies.iter().filter(|entry| entry.path.as_str().contains("recovered")).any(|entry| {
+            std::fs::read(sandbox.workspace().join(entry.path.as_str())).unwrap() == b"P20000;"
+        });
+    eprintln!("{writes} writes in a storm of 20,000 renames, {} copies", copies.len() - 1);
+    assert!(seen_last || recovered);
+    assert!(copies.len() < 20, "{copies:?}");
+}

@@ -106,6 +106,24 @@ async fn an_agent_without_a_node_ends_itself_and_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_terminated_takes_its_programs_along() {
+    let (mut sandbox, node) = start().await;
+    let script = "trap '' TERM HUP; (setsid sleep 1000 &); echo ready; sleep 1000; sleep 1000";
+    node.spawn(terminal(1), &["bash", "-c", script]).await.unwrap();
+    node.view(terminal(1), Some(0)).await.until("ready").await;
+    let Reply::Spawned { pid } =
+        node.ask(Op::Spawn(program(terminal(2), &["sleep", "1000"]))).await.unwrap()
+    else {
+        panic!()
+    };
+    let agent = Pid::from_raw(sandbox.agent.id().cast_signed()).unwrap();
+    rustix::process::kill_process(agent, rustix::process::Signal::TERM).unwrap();
+    let status = eventually("the agent's end", async || sandbox.agent.try_wait().unwrap()).await;
+    assert!(status.success());
+    assert!(test_kill_process(Pid::from_raw(pid.cast_signed()).unwrap()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_the_control_connection_ends_only_that_connection() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let sandbox = Sandbox::start();
