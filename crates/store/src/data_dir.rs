@@ -126,11 +126,12 @@ fn make(path: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
-/// Empty, but for what a filesystem's root has and what an interrupted first start left.
+/// Empty, but for what a filesystem's root has, what the launcher makes before this, and what
+/// an interrupted first start left.
 fn is_fresh(path: &Path) -> Result<bool, DataDirError> {
     for entry in std::fs::read_dir(path).map_err(io_error("list", path))? {
         let name = entry.map_err(io_error("list", path))?.file_name();
-        if !matches!(name.to_str(), Some("lost+found" | "lock" | "version.new")) {
+        if !matches!(name.to_str(), Some("lost+found" | "lock" | "version.new" | "sandboxes" | "blobs")) {
             return Ok(false);
         }
     }
