@@ -58,7 +58,7 @@ impl Shared {
     pub fn sandbox_env(&self, repl: ReplId) -> Vec<(String, String)> {
         let domain = &self.preview.domain;
         vec![
-            ("TANDEM_REPL".to_owned(), repl.to_string()),
+            ("REPL_ID".to_owned(), repl.to_string()),
             ("__VITE_ADDITIONAL_SERVER_ALLOWED_HOSTS".to_owned(), format!(".{domain}")),
         ]
     }

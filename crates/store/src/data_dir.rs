@@ -131,7 +131,10 @@ fn make(path: &Path) -> Result<(), DataDirError> {
 fn is_fresh(path: &Path) -> Result<bool, DataDirError> {
     for entry in std::fs::read_dir(path).map_err(io_error("list", path))? {
         let name = entry.map_err(io_error("list", path))?.file_name();
-        if !matches!(name.to_str(), Some("lost+found" | "lock" | "version.new" | "sandboxes" | "blobs")) {
+        if !matches!(
+            name.to_str(),
+            Some("lost+found" | "lock" | "version.new" | "sandboxes" | "blobs")
+        ) {
             return Ok(false);
         }
     }

@@ -1,5 +1,7 @@
 //! Structured logs on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -11,8 +13,9 @@ pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
         anyhow::anyhow!("--log {filter} is not a filter such as info or tandem_node=debug: {error}")
     })?;
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
     match format {
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(colours).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

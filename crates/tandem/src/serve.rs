@@ -111,7 +111,7 @@ async fn serve(
             owner_token: token.clone(),
             grant_secret: secret::bytes(&secret::load_or_make(&data_dir.file("grant-key"))?)?,
             database_url: config.database.clone().unwrap_or_else(|| {
-                format!("sqlite://{}", data_dir.file("metadata.sqlite").display())
+                format!("sqlite://{}?mode=rwc", data_dir.file("metadata.sqlite").display())
             }),
             registry,
         },

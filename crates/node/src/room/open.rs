@@ -99,6 +99,8 @@ pub(crate) async fn open(
     let store = ReplStore::new(shared.blobs.clone(), repl);
     let (lease, head) = take_lease(&shared, &store).await?;
     let head = store.load_head(head.as_deref()).await?.ok_or(OpenError::Missing)?;
+    // What the manifest contains is not replayed: its log may have gone in parts.
+    shared.log.covered(repl, &head.manifest.covered);
     let records = shared.log.replay(repl).await.map_err(|error| match error {
         tandem_store::LogError::Damaged { .. } => OpenError::Corrupt(error.to_string()),
         error => OpenError::Unavailable(error.to_string()),
@@ -536,7 +538,8 @@ pub(crate) async fn seed(
         parent: None,
         tree_version: tree.version(),
         tree: tree.iter().filter_map(|(id, node)| tree_node(id, node, None)).collect(),
-        covered: Positions::new(),
+        // Damage older than the repl is not its own.
+        covered: shared.log.horizon(),
         terminals: Vec::new(),
         saved_ms: wall_ms(),
     };
