@@ -3,12 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::SeekFrom as RustixSeek;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::bubblewrap::find;
 use crate::driver::Limits;
@@ -24,6 +24,8 @@ pub(super) struct Disks {
     /// Where templates are kept: empty filesystems, of which only the parts that are not zero
     /// take space and time to copy.
     folder: PathBuf,
+    /// Where one may be mounted for a moment.
+    at: PathBuf,
     /// The template there is, by size and number of files; limits are the same for most.
     template: Option<(u64, u64)>,
 }
@@ -37,18 +39,15 @@ pub(super) struct Disk {
 }
 
 impl Disks {
-    /// Tries one: `folder` keeps the template, `at` is where it may be mounted for a moment.
+    /// Tries one: `folder` keeps the template, and `at` is where it may be mounted for a moment.
     pub(super) fn detect(folder: &Path, at: &Path) -> Result<Self, String> {
         let mkfs = find::in_path("mkfs.ext4").ok_or("mkfs.ext4 is not installed")?;
-        let mut disks = Self { mkfs, folder: folder.to_owned(), template: None };
-        let small = Limits { disk_bytes: 16 << 20, inodes: 64, ..Limits::default() };
-        let image = folder.join("try.img");
-        let tried = disks.make(&image, &small).and_then(|disk| {
-            mount(&disk.device_path, at, 0)?;
-            Ok(rustix::mount::unmount(at, UnmountFlags::empty())?)
-        });
-        let _ = fs::remove_file(image);
-        tried.map(|()| disks).map_err(|error| format!("no disk image can be mounted: {error}"))
+        let (folder, at) = (folder.to_owned(), at.to_owned());
+        let mut disks = Self { mkfs, folder, at, template: None };
+        match disks.template(&Limits::default()) {
+            Ok(_) => Ok(disks),
+            Err(error) => Err(format!("no disk image can be mounted: {error}")),
+        }
     }
 
     /// Makes an image of the size of `limits`.
@@ -68,7 +67,8 @@ impl Disks {
         }
         self.template = None;
         let _ = fs::remove_file(&path);
-        new_file(&path)?.set_len(limits.disk_bytes)?;
+        let file = new_file(&path)?;
+        file.set_len(limits.disk_bytes)?;
         // No journal: nothing of it outlives the sandbox, so there is nothing to be recovered.
         let output = Command::new(&self.mkfs)
             .args(["-q", "-F", "-m", "0", "-b", "4096", "-I", "256"])
@@ -82,6 +82,12 @@ impl Disks {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(format!("mkfs.ext4 failed: {}", said.trim())));
         }
+        let disk = attach(&file)?;
+        mount(&disk.device_path, &self.at)?;
+        // Belongs to root and means nothing to who works here.
+        let emptied = fs::remove_dir(self.at.join("lost+found"));
+        rustix::mount::unmount(&self.at, UnmountFlags::empty())?;
+        emptied?;
         self.template = Some(wanted);
         Ok(path)
     }
@@ -128,14 +134,12 @@ fn attach(image: &File) -> io::Result<Disk> {
     Err(last)
 }
 
-/// Mounts it for a user; to be called in the mount namespace that keeps it.
-pub(super) fn mount(device: &Path, at: &Path, uid: u32) -> io::Result<()> {
-    use rustix::mount::MountFlags;
+/// Mounts it; to be called in the mount namespace that keeps it. Nothing of it outlives the
+/// sandbox, so no write waits for the server's disk: a sandbox that syncs all the time would
+/// slow everybody.
+pub(super) fn mount(device: &Path, at: &Path) -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME;
-    rustix::mount::mount(device, at, "ext4", flags, Some(c"noinit_itable"))?;
-    // Belongs to root and means nothing to who works here.
-    let _ = fs::remove_dir(at.join("lost+found"));
-    chown(at, Some(uid), Some(uid))
+    Ok(rustix::mount::mount(device, at, "ext4", flags, Some(c"noinit_itable,nobarrier"))?)
 }
 
 #[cfg(test)]

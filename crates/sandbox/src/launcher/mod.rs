@@ -222,7 +222,11 @@ fn hand_over(data_dir: &Path, uid: u32, gid: u32) -> Result<PathBuf, SandboxErro
     if owner == uid {
         return Ok(data_dir);
     }
-    let is_empty = fs::read_dir(&data_dir).map_err(io)?.next().is_none();
+    // The top of a filesystem has this one.
+    let is_new = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name() == "lost+found")
+    };
+    let is_empty = fs::read_dir(&data_dir).map_err(io)?.all(is_new);
     if !is_empty {
         return Err(SandboxError::Unusable {
             problem: format!(

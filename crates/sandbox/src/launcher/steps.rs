@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -86,7 +87,8 @@ impl Steps {
         mount_bind(&self.socket_folder, &self.stage.socket)?;
         match &self.home {
             HomeSource::Device(device) => {
-                named("mount the disk image", disk::mount(device, &self.stage.home, self.uid))?
+                named("mount the disk image", disk::mount(device, &self.stage.home))?;
+                chown(&self.stage.home, Some(self.uid), Some(self.uid))?;
             }
             HomeSource::Folder(folder) => mount_bind(folder, &self.stage.home)?,
         }

@@ -11,6 +11,8 @@ const LAUNCHER: &[Mode] = &[Mode::Launcher];
 
 pub const CASES: &[Case] = &[
     case!(a_fork_bomb_is_held, BUBBLEWRAP),
+    case!(zombies_are_reaped, BUBBLEWRAP),
+    case!(descriptors_end, BUBBLEWRAP),
     case!(a_memory_bomb_is_killed, LAUNCHER),
     case!(cpu_time_is_limited, LAUNCHER),
     case!(a_full_disk_is_only_its_own, BUBBLEWRAP),
@@ -67,6 +69,51 @@ for child in made: os.kill(child, 9)
         bench.stop(sandbox).await?;
     }
     Ok(())
+}
+
+async fn zombies_are_reaped(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let program = r#"
+import os
+for _ in range(1000):
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.fork() == 0: os._exit(0)
+        except OSError: pass
+        os._exit(0)
+    os.waitpid(child, 0)
+"#;
+    let output = python(&sandbox, program).await?;
+    assert_eq!(output.exit.code, Some(0), "{output:?}");
+    eventually("no zombie is left", async || {
+        let count = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
+        Ok(shell(&sandbox, count).await?.text.trim() == "0")
+    })
+    .await?;
+    bench.stop(&sandbox).await
+}
+
+async fn descriptors_end(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let program = r#"
+import os, resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+try:
+    while len(held) < 100000: held.append(os.open("/dev/null", 0))
+    print("NO END")
+except OSError as error:
+    print(error.errno, hard)
+try:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
+    print("RAISED")
+except (ValueError, PermissionError): print("not raised")
+"#;
+    let output = python(&sandbox, program).await?;
+    assert_eq!(output.lines(), ["24 8192", "not raised"], "{output:?}");
+    bench.stop(&sandbox).await
 }
 
 async fn a_memory_bomb_is_killed(bench: &Bench) -> anyhow::Result<()> {
