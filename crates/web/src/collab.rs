@@ -19,6 +19,7 @@ use tandem_proto::limits;
 use crate::app::Shared;
 use crate::caller::{self, Caller};
 use crate::problem::ApiError;
+use crate::refusal;
 
 /// Accepts a socket. Who it is may be known already, or is told for each document.
 pub(crate) async fn accept(
@@ -30,7 +31,7 @@ pub(crate) async fn accept(
         Ok(caller) => Some(caller),
         // Without a session of ours, each document's own token decides.
         Err(ApiError::Unauthenticated | ApiError::ForeignOrigin) => None,
-        Err(error) => return Err(error),
+        Err(error) => return Ok(refusal::answer(&app, &mut parts, error).await),
     };
     let client = app.client_address(&parts.headers, &parts.extensions);
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())

@@ -16,8 +16,8 @@ use tandem_proto::{grant, limits};
 
 use crate::app::{App, Shared};
 use crate::caller::{Access, without_token};
-use crate::cookie;
 use crate::problem::ApiError;
+use crate::{cookie, refusal};
 
 /// Carries the port of a preview to the node.
 pub(crate) const PREVIEW_PORT: &str = "x-tandem-preview-port";
@@ -28,9 +28,16 @@ const MAX_SMALL_BODY_BYTES: u64 = 1024 * 1024;
 /// Any request about a repl that its node answers.
 pub(crate) async fn forward(
     State(app): State<Shared>,
-    access: Access,
+    access: Result<Access, ApiError>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let access = match access {
+        Ok(access) => access,
+        Err(error) => {
+            let (mut parts, _) = request.into_parts();
+            return Ok(refusal::answer(&app, &mut parts, error).await);
+        }
+    };
     let (node, link) = app.nodes.place(access.repl.node).map_err(ApiError::NodeUnavailable)?;
     let grant = app.grant(&access.caller.member, (access.repl.id, access.role), node);
     let (mut parts, body) = request.into_parts();

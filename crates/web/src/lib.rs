@@ -31,6 +31,7 @@ mod notice;
 mod origin;
 mod preview;
 mod problem;
+mod refusal;
 mod repl;
 mod session;
 mod site;

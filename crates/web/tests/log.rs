@@ -58,7 +58,8 @@ async fn secrets_stay_out_of_the_log() {
     let seen = ok(server.owner(Method::GET, &format!("{tree}?token={OWNER_TOKEN}"))).await;
     let live = format!("/api/v1/repls/{repl}/live?token={link}");
     next(&mut server.socket(&live, &[]).await.unwrap()).await.unwrap();
-    server.socket(&format!("/api/v1/repls/{repl}/live?token={wrong}"), &[]).await.unwrap_err();
+    let refused = format!("/api/v1/repls/{repl}/live?token={wrong}");
+    next(&mut server.socket(&refused, &[]).await.unwrap()).await.unwrap_err();
     let mut socket = server.socket("/api/v1/collab", &[]).await.unwrap();
     for token in [link.as_str(), OWNER_TOKEN, wrong] {
         let mut frame = collab::start(&format!("{repl}/a"), kind::AUTH);

@@ -80,8 +80,25 @@ async fn sockets_pass_through() {
     let refuse = async |path: &str, headers: &[(&str, &str)]| {
         server.socket(path, headers).await.map(drop).unwrap_err()
     };
-    assert_eq!(refuse(&live, &[]).await, 401);
-    assert_eq!(refuse(&format!("{live}?token=wrong"), &[]).await, 401);
+    // A program reads the status; a page can only read why its socket was closed.
+    assert_eq!(refuse(&live, &[("authorization", "Bearer wrong")]).await, 401);
+    let other = server.create().await;
+    let token = format!("Bearer {viewer}");
+    let elsewhere = format!("/api/v1/repls/{other}/live");
+    assert_eq!(refuse(&elsewhere, &[("authorization", &token)]).await, 404);
+    let page = [("sec-websocket-protocol", "tandem.v1")];
+    for (path, code) in [
+        (live.clone(), 4401),
+        (format!("{live}?token=wrong"), 4401),
+        (format!("{path}?token=wrong"), 4401),
+        (format!("{elsewhere}?token={viewer}"), 4404),
+        ("/api/v1/repls/nonsense/live".to_owned(), 4401),
+        (format!("/api/v1/repls/nonsense/live?token={viewer}"), 4404),
+        ("/api/v1/collab?token=wrong".to_owned(), 4401),
+    ] {
+        let mut socket = server.socket(&path, &page).await.unwrap();
+        assert_eq!(next(&mut socket).await, Err(code), "{path}");
+    }
     assert_eq!(refuse(&live, &[("cookie", &cookie)]).await, 403, "no origin");
     let preview = format!("http://3000-{repl}.localhost:{}", server.address.port());
     for origin in ["null", "http://evil.example", &preview] {
