@@ -41,6 +41,7 @@ install_missing
 
 if [ "$purpose" = test ]; then
   "$root/scripts/get-s3.sh" >/dev/null
+  node_packages "$root/crates/doc/tests/yjs"
   node_packages "$root/tests/stock"
   node_packages "$root/tests/browser"
 fi
