@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make run` does after the set-up: builds and starts the server, with data in .tandem/.
+# What `make run` does: set-up, build, start, with data in .tandem/ (or $TANDEM_DATA_DIR).
 # Arguments go to `tandem serve`.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -9,5 +9,12 @@ source "$(dirname "$0")/lib.sh"
 "$root/scripts/build.sh"
 say "Starting Tandem; Ctrl+C stops it"
 cd "$root"
-export TANDEM_DATA_DIR=${TANDEM_DATA_DIR:-$root/.tandem}
+if [ -z "${TANDEM_DATA_DIR:-}" ]; then
+  export TANDEM_DATA_DIR=$root/.tandem
+  # Started as root, the server goes on as an ordinary user, who cannot get into a private home.
+  if [ "$(id -u)" = 0 ] && ! setpriv --reuid 199999 --regid 199999 --clear-groups -- test -x "$root"; then
+    export TANDEM_DATA_DIR=/var/lib/tandem
+    say "Data is kept in $TANDEM_DATA_DIR, because $root is private to root"
+  fi
+fi
 exec "${CARGO_TARGET_DIR:-$root/target}/release/tandem" serve "$@"
