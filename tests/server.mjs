@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -47,6 +48,8 @@ export class Server {
     server.folder = mkdtempSync(join(tmpdir(), "tandem-test-"));
     // A server started as root goes on as an ordinary user, who must get at its folders.
     chmodSync(server.folder, 0o755);
+    mkdirSync(join(server.folder, "blobs"));
+    chmodSync(join(server.folder, "blobs"), 0o777);
     server.args = options.args ?? [];
     server.grace = options.idleGrace ?? "10m";
     await server.launch();

@@ -226,8 +226,6 @@ async fn lost_machine(options: Options) -> Result<()> {
 
     server.kill().await?;
     server.wipe_data_dir()?;
-    // The machine is lost for good: its heartbeat need not be waited out.
-    server.options_mut().args.push("--take-over".to_owned());
     server.restart().await?;
     let found = eventually("the repl is found again", LIMIT, || async {
         Ok(api.repls().await?.into_iter().find(|known| known.id.to_string() == repl))

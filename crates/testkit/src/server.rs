@@ -80,6 +80,9 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("tandem-test-").tempdir()?;
         // A server started as root goes on as an ordinary user, who must get at its folders.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        let blobs = folder.path().join("blobs");
+        std::fs::create_dir(&blobs)?;
+        std::fs::set_permissions(&blobs, std::fs::Permissions::from_mode(0o777))?;
         let mut server = Self::new(options, folder);
         server.spawn().await?;
         Ok(server)
