@@ -79,7 +79,7 @@ impl TerminalSocket {
                 let message = serde_json::from_str::<TerminalServerMessage>(&text)
                     .with_context(|| format!("read the control message {text}"))?;
                 match message {
-                    TerminalServerMessage::Reset { offset } => {
+                    TerminalServerMessage::Reset { offset, .. } => {
                         self.offset = offset;
                         self.resets += 1;
                     }
