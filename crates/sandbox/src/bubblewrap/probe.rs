@@ -64,11 +64,20 @@ pub(super) async fn probe(driver: &BubblewrapDriver) -> Vec<Check> {
             );
         }
     }
-    checks.extend(limits(sandbox.limits_in_force));
+    checks.extend(limits(sandbox.limits_in_force, driver.remedy_for_limits()));
     if let Err(error) = driver.stop(sandbox.id, Duration::ZERO).await {
         checks.push(check("stop", Holds::No, error.to_string()).required());
     }
     checks
+}
+
+impl BubblewrapDriver {
+    fn remedy_for_limits(&self) -> &'static str {
+        match self.kit.rights {
+            Rights::Launcher(_) => "See control-groups and disk-images above.",
+            Rights::User(_) => AS_ROOT,
+        }
+    }
 }
 
 /// The programs, and who has the rights.
@@ -116,7 +125,7 @@ pub(crate) fn agent(path: &std::path::Path) -> Check {
         let detail = format!("{}, not static: it needs this machine's C library", path.display());
         check("agent", Holds::Partly, detail)
             .required()
-            .remedy("Fine for development. Build a static one with `make release`.")
+            .remedy("Fine for development. `make run` builds a static one.")
     }
 }
 
@@ -179,22 +188,31 @@ fn filters(seen: &Seen) -> Vec<Check> {
     ]
 }
 
-fn limits(force: LimitsInForce) -> Vec<Check> {
-    let one = |name: &str, is_there: bool, what: &str| {
+/// `remedy` for what is missing.
+fn limits(force: LimitsInForce, remedy: &str) -> Vec<Check> {
+    let one = |name: &str, is_there: bool, yes: &str, no: &str| {
         if is_there {
-            check(name, Holds::Yes, format!("{what} is limited"))
+            check(name, Holds::Yes, yes.into())
         } else {
-            check(name, Holds::No, format!("{what} is NOT limited")).remedy(AS_ROOT)
+            check(name, Holds::No, no.into()).remedy(remedy)
         }
     };
+    let limit = |name: &str, is_there: bool, what: &str| {
+        one(name, is_there, &format!("{what} is limited"), &format!("{what} is NOT limited"))
+    };
     vec![
-        one("memory-limit", force.memory, "memory"),
-        one("process-limit", force.processes, "the number of processes"),
-        one("cpu-limit", force.cpu, "CPU time"),
-        one("disk-limit", force.disk, "the size of the home folder"),
-        one("inode-limit", force.inodes, "the number of files"),
-        one("terminal-limit", force.ptys, "the number of terminals"),
-        one("own-uid", force.own_uid, "what a sandbox shares by its user id (inotify, keys)"),
+        limit("memory-limit", force.memory, "memory"),
+        limit("process-limit", force.processes, "the number of processes"),
+        limit("cpu-limit", force.cpu, "CPU time"),
+        limit("disk-limit", force.disk, "the size of the home folder"),
+        limit("inode-limit", force.inodes, "the number of files"),
+        limit("terminal-limit", force.ptys, "the number of terminals"),
+        one(
+            "own-uid",
+            force.own_uid,
+            "each sandbox has a user id of its own",
+            "sandboxes share the server's user id, and with it inotify's limits",
+        ),
     ]
 }
 
@@ -288,6 +306,8 @@ mod tests {
         for check in namespaces(&nothing).into_iter().chain(filters(&nothing)) {
             assert!(check.holds == Holds::No || check.name == "proc-masks", "{check:?}");
         }
-        assert!(limits(LimitsInForce::default()).iter().all(|check| check.remedy.is_some()));
+        assert!(
+            limits(LimitsInForce::default(), AS_ROOT).iter().all(|check| check.remedy.is_some())
+        );
     }
 }

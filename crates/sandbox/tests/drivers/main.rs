@@ -41,7 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn harness(arguments: &[String]) -> ExitCode {
-    let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    // Values of options such as `--test-threads 2` are numbers.
+    let is_filter = |word: &&String| !word.starts_with('-') && word.parse::<u32>().is_err();
+    let filters: Vec<&String> = arguments.iter().filter(is_filter).collect();
     let is_root = rustix::process::geteuid().is_root();
     let mut work = Vec::new();
     for case in bench::all() {
@@ -63,8 +65,12 @@ fn harness(arguments: &[String]) -> ExitCode {
     std::fs::copy(std::env::current_exe().expect("this executable"), &executable).expect("a copy");
     let agent = agent(folder.path(), &executable);
     println!("agent: {}", agent.display());
+    if agent == executable {
+        println!("left out: what needs the product's own agent; build it first");
+    }
 
     let failed = Mutex::new(Vec::new());
+    let total = work.len();
     let is_wanted = filters.is_empty() || filters.iter().any(|word| launcher::NAME.contains(*word));
     if is_root && is_wanted {
         match launcher::bad_requests_are_refused(&executable, &agent, folder.path()) {
@@ -84,7 +90,7 @@ fn harness(arguments: &[String]) -> ExitCode {
                         return;
                     };
                     if mode == Mode::Launcher && !is_root {
-                        println!("test {name} ... SKIPPED: needs root");
+                        println!("test {name} ... ignored\nleft out: {name} needs root");
                         continue;
                     }
                     let started = Instant::now();
@@ -102,11 +108,12 @@ fn harness(arguments: &[String]) -> ExitCode {
         }
     });
     let failed = failed.into_inner().expect("the list");
+    let (passed, number) = (total.saturating_sub(failed.len()), failed.len());
     if failed.is_empty() {
-        println!("test result: ok.");
+        println!("test result: ok. {passed} passed; 0 failed");
         ExitCode::SUCCESS
     } else {
-        println!("test result: FAILED: {}", failed.join(", "));
+        println!("test result: FAILED. {passed} passed; {number} failed: {}", failed.join(", "));
         ExitCode::FAILURE
     }
 }
