@@ -43,6 +43,8 @@ export class Carets {
 
   connected(): void {
     this.online = true;
+    // A step of the clock: the server took the old state for gone when the connection broke.
+    this.awareness.setLocalState(this.awareness.getLocalState());
     this.announce();
     this.send({ type: "query-awareness" });
   }

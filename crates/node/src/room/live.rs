@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tandem_doc::awareness::Awareness;
 use tandem_doc::{Rejected, SharedMap};
 use tandem_proto::agent::{Op, Reply as AgentReply, Usage};
 use tandem_proto::api::{
@@ -19,6 +20,7 @@ use tandem_proto::{FileId, Generation, RelPath, limits};
 use super::people::Target;
 use super::tree::Kind;
 use super::{Continuation, PeerId, Room, RoomError};
+use crate::lease::wall_ms;
 use crate::socket::protocol::{self, Inbound, Protocol};
 
 /// Guid of the `#live` document.
@@ -49,6 +51,8 @@ pub struct Live {
     pub durability: DurabilityInfo,
     /// Standing notices about this host and this repl.
     notices: Vec<String>,
+    /// Which file each page has in front; relayed, never stored.
+    whereabouts: Awareness,
 }
 
 impl Live {
@@ -68,6 +72,7 @@ impl Live {
             next_usage: Instant::now(),
             durability: DurabilityInfo::default(),
             notices,
+            whereabouts: Awareness::new(),
         }
     }
 
@@ -153,9 +158,58 @@ impl Room {
                 if let Some(peer) = self.peers.get_mut(id) {
                     peer.open.remove(&address);
                 }
-                self.live.unsubscribe(id, target);
+                self.unsubscribe(id, target);
             }
+            Inbound::Awareness(states) if target == Target::Live => self.whereabouts(id, &states),
+            Inbound::QueryAwareness if target == Target::Live => self.send_whereabouts(id),
             Inbound::Awareness(_) | Inbound::QueryAwareness | Inbound::Ignore => {}
+        }
+    }
+
+    /// A page tells which file it has in front.
+    fn whereabouts(&mut self, id: PeerId, states: &[u8]) {
+        if !self.live.state.subscribers.contains_key(&id) {
+            return;
+        }
+        match self.live.whereabouts.apply(id.0, states, wall_ms()) {
+            Ok(Some(states)) => self.broadcast_whereabouts(&states, Some(id)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(repl = %self.repl, %error, "an awareness message was refused");
+            }
+        }
+    }
+
+    fn send_whereabouts(&self, id: PeerId) {
+        let Some((address, protocol)) = self.live.state.subscribers.get(&id) else { return };
+        let Some((_, outbox)) = self.socket(id) else { return };
+        if let Some(states) = self.live.whereabouts.encode_all() {
+            outbox.push_always(protocol::awareness(*protocol, address, &states));
+        }
+    }
+
+    fn broadcast_whereabouts(&self, states: &[u8], except: Option<PeerId>) {
+        for (id, (address, protocol)) in &self.live.state.subscribers {
+            if Some(*id) != except
+                && let Some((_, outbox)) = self.socket(*id)
+            {
+                // A full queue may lose these: they are renewed every 15 s.
+                let _ = outbox.push(protocol::awareness(*protocol, address, states));
+            }
+        }
+    }
+
+    /// A page went: nobody is where it was.
+    pub(super) fn leave_whereabouts(&mut self, id: PeerId) {
+        if let Some(states) = self.live.whereabouts.remove_connection(id.0) {
+            self.broadcast_whereabouts(&states, None);
+        }
+    }
+
+    /// Forgets pages that fell silent.
+    pub(super) fn expire_whereabouts(&mut self, now_ms: u64) {
+        if let Some(states) = self.live.whereabouts.expire(now_ms) {
+            self.broadcast_whereabouts(&states, None);
         }
     }
 

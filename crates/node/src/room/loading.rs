@@ -200,7 +200,9 @@ impl Room {
         snapshots: Snapshots,
         after: &[Bytes],
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
-        let mut doc = load_all(self.client_id, &snapshots)
+        // A new id for each load: the history may hold what this room wrote under an earlier one,
+        // and a document refuses updates in its own name.
+        let mut doc = load_all(self.shared.random_client_id(), &snapshots)
             .map_err(|reason| (Refusal::Unavailable, reason))?;
         let saved_text = doc.text();
         let mut fresh = 0;
@@ -233,7 +235,7 @@ impl Room {
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
         let (text, format) =
             text::decode_file(bytes).map_err(|reason| (Refusal::NotText, reason.to_string()))?;
-        let mut doc = Document::new(self.client_id);
+        let mut doc = Document::new(self.shared.random_client_id());
         let update =
             doc.replace(&text).map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
         let mut document = open_document(doc, Generation(1), format, DiskMerge::new(text));

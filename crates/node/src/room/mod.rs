@@ -124,7 +124,6 @@ pub struct Room {
     closing: CancellationToken,
     updated_ms: u64,
     ending: Option<Ending>,
-    client_id: u64,
     deletions: VecDeque<files::Deleted>,
     evict: HashSet<FileId>,
     /// Hash of the bytes that each file had when the log or the manifest last knew.

@@ -166,7 +166,6 @@ fn build(
         closing: closing.clone(),
         updated_ms: wall_ms(),
         ending: None,
-        client_id,
         deletions: loaded.deletions.into(),
         evict: std::collections::HashSet::new(),
         base_hashes: loaded.bases,

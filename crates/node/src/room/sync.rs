@@ -156,7 +156,11 @@ impl Room {
                     self.broadcast_awareness(file, &states, None);
                 }
             }
-            Target::Live | Target::Folder(_) => self.live.unsubscribe(id, target),
+            Target::Live => {
+                self.live.unsubscribe(id, target);
+                self.leave_whereabouts(id);
+            }
+            Target::Folder(_) => self.live.unsubscribe(id, target),
         }
     }
 
@@ -498,6 +502,7 @@ impl Room {
         for (file, states) in expired {
             self.broadcast_awareness(file, &states, None);
         }
+        self.expire_whereabouts(now);
     }
 
     pub(super) fn collect_ack(
