@@ -40,8 +40,8 @@ struct Version {
 enum Shadow {
     /// The document still is at this version.
     Live,
-    /// The encoded state that has this text. It may lack deletions that were never made
-    /// public, see [`DiskMerge::ingest`].
+    /// The encoded state that has this text. After an ingest without a base it has deletions
+    /// that the document never saw.
     State(Arc<[u8]>),
     /// No document with this text is known.
     Unknown,

@@ -65,7 +65,13 @@ fn builds_on_collected(scan: &Scan, known: &Known) -> bool {
         known.is_collected(id)
             || collected.get(&id.client).is_some_and(|ranges| ranges.contains(id.clock))
     };
-    origins.any(is_collected) || own.any(is_collected)
+    // A block known in part builds on its own known end.
+    let mut ends = scan.runs.iter().filter_map(|run| {
+        let clock = known.clock(run.client);
+        let is_cut = run.start < clock && clock < run.end;
+        is_cut.then(|| Id { client: run.client, clock: clock - 1 })
+    });
+    origins.any(is_collected) || own.any(is_collected) || ends.any(is_collected)
 }
 
 /// Finds an order in which all blocks have what they build on, or says that there is none.

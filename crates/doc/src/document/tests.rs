@@ -309,3 +309,20 @@ fn deliver(document: &mut Document, from: &Peer, update: &[u8]) {
         Err(error) => panic!("an honest update was refused: {error}"),
     }
 }
+
+#[test]
+fn nothing_builds_on_a_collected_range() {
+    let mut document = Document::new(1);
+    // Client 3: "a", then three collected clocks; a stock text never has any.
+    for update in ["01010300040107636f6e74656e74016100", "01010301000300"] {
+        assert_eq!(document.apply(&hex(update)), Ok(Applied::New));
+    }
+    let collected = Err(Rejected::Malformed(ScanError::Collected));
+    // By another client, by the same one, within one update, and by a block that is known as
+    // collected in its first half.
+    assert_eq!(document.apply(&hex("01010400840302016200")), collected);
+    assert_eq!(document.apply(&hex("01010304840302016200")), collected);
+    assert_eq!(document.apply(&hex("010205000001840500016200")), collected);
+    assert_eq!(document.apply(&hex("01010301840300056c696e650a00")), collected);
+    assert_eq!(document.text(), "a");
+}
