@@ -20,12 +20,13 @@ use tokio_util::sync::CancellationToken;
 use super::frame::{FrameError, FrameReader, encode};
 use super::{LinkError, LinkEvent, Peer, check};
 
-/// Connections that have not greeted yet; more are closed at once.
-const MAX_GREETING: usize = 32;
+/// Connections that have not greeted yet; more wait in the socket's queue. User code does not
+/// take these places: it is refused before it may greet.
+const MAX_GREETING: usize = 64;
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_GREETING_BYTES: usize = 256 * 1024;
 /// Requests and streams that wait for an answer.
-const MAX_WAITING: usize = 256;
+const MAX_WAITING: usize = 512;
 /// Events not taken yet, in frames and in bytes as they came; beyond that the control
 /// connection is closed. A scan of a full workspace fits.
 const MAX_BACKLOG: usize = 8192;
@@ -193,15 +194,13 @@ impl Actor {
                         self.disconnect("its connection failed");
                     }
                 },
-                accepted = accept(&listener, &mut accepting) => self.accepted(accepted),
+                accepted = accept(&listener, &mut accepting),
+                    if self.greetings.len() < MAX_GREETING => self.accepted(accepted),
             }
         }
     }
 
     fn accepted(&mut self, socket: UnixStream) {
-        if self.greetings.len() >= MAX_GREETING {
-            return;
-        }
         let mut peer = self.peer.clone();
         self.greetings.spawn(async move {
             let greeting = async {

@@ -44,8 +44,11 @@ const SCAN_TIMEOUT: Duration = Duration::from_secs(120);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a transfer may stand still.
 const TRANSFER_STALL: Duration = Duration::from_secs(60);
-/// Streams open at once through one agent, which bounds descriptors on both sides.
-const MAX_STREAMS: usize = 256;
+/// TCP connections open at once through one agent, which bounds descriptors on both sides. More
+/// wait until one is closed.
+const MAX_TCP: usize = 512;
+/// Terminals and transfers open at once; a crowd of web requests does not take their places.
+const MAX_STREAMS: usize = 128;
 /// Largest frame that ends a transfer.
 const MAX_END_BYTES: usize = 64 * 1024;
 
@@ -97,6 +100,7 @@ pub struct AgentLink {
     commands: mpsc::Sender<Command>,
     connected: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
     events: Arc<Mutex<Option<mpsc::Receiver<LinkEvent>>>>,
 }
 
@@ -127,6 +131,7 @@ impl AgentLink {
             commands,
             connected,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            connections: Arc::new(Semaphore::new(MAX_TCP)),
             events: Arc::new(Mutex::new(Some(events))),
         };
         LinkTask { link, run: Box::pin(actor.run(listener, inbox, stop)), peer }
@@ -230,7 +235,14 @@ impl AgentLink {
         &self,
         target: StreamTarget,
     ) -> Result<(UnixStream, BytesMut, OwnedSemaphorePermit), LinkError> {
-        let permit = self.streams.clone().try_acquire_owned().map_err(|_| LinkError::Busy)?;
+        let places = match target {
+            StreamTarget::Tcp { .. } => &self.connections,
+            _ => &self.streams,
+        };
+        let permit = tokio::time::timeout(STREAM_TIMEOUT, places.clone().acquire_owned())
+            .await
+            .map_err(|_| LinkError::Busy)?
+            .map_err(|_| LinkError::Gone)?;
         let (socket, early) =
             self.ask(STREAM_TIMEOUT, |reply| Command::Open { target, reply }).await?;
         Ok((socket, early, permit))

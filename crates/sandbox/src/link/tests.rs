@@ -501,20 +501,45 @@ async fn transfers_tell_their_result() {
 }
 
 #[tokio::test]
-async fn streams_are_bounded_in_number() {
+async fn a_page_full_of_requests_is_served_at_once() {
+    let mut bench = Bench::new();
+    let mut agent = bench.connect().await;
+    let wanted = 200;
+    let opening: Vec<_> = (0..wanted)
+        .map(|_| {
+            let link = bench.link.clone();
+            tokio::spawn(async move { link.open_tcp([127, 0, 0, 1].into(), 80).await })
+        })
+        .collect();
+    let mut dialled = Vec::new();
+    for _ in 0..wanted {
+        let stream = agent.stream().await;
+        dialled.push(bench.dial(&Dial::Stream { stream, result: Ok(()) }).await);
+    }
+    let mut open = Vec::new();
+    for one in opening {
+        open.push(timeout(LIMIT, one).await.unwrap().unwrap().unwrap());
+    }
+    assert_eq!(open.len(), wanted);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_in_number_and_more_wait() {
     let mut bench = Bench::new();
     let mut agent = bench.connect().await;
     let mut held = Vec::new();
-    for _ in 0..MAX_STREAMS {
-        held.push(bench.link.streams.clone().try_acquire_owned().unwrap());
+    for _ in 0..MAX_TCP {
+        held.push(bench.link.connections.clone().try_acquire_owned().unwrap());
     }
-    let refused = bench.link.open_tcp([127, 0, 0, 1].into(), 80).await;
-    assert!(matches!(refused, Err(LinkError::Busy)));
-    held.pop();
     let opening = tokio::spawn({
         let link = bench.link.clone();
         async move { link.open_tcp([127, 0, 0, 1].into(), 80).await }
     });
-    agent.stream().await;
-    opening.abort();
+    // A terminal does not wait for them.
+    let (_stream, _end) = terminal(&mut bench, &mut agent).await;
+    assert!(!opening.is_finished());
+    held.pop();
+    let stream = agent.stream().await;
+    let _end = bench.dial(&Dial::Stream { stream, result: Ok(()) }).await;
+    assert!(timeout(LIMIT, opening).await.unwrap().unwrap().is_ok());
 }
