@@ -46,7 +46,7 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 const TRANSFER_STALL: Duration = Duration::from_secs(60);
 /// TCP connections open at once through one agent, which bounds descriptors on both sides. More
 /// wait until one is closed.
-const MAX_TCP: usize = 512;
+const MAX_TCP: usize = 384;
 /// Terminals and transfers open at once; a crowd of web requests does not take their places.
 const MAX_STREAMS: usize = 128;
 /// Largest frame that ends a transfer.
