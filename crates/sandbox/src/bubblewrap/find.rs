@@ -89,7 +89,8 @@ pub(crate) fn is_static(program: &Path) -> bool {
         return false;
     };
     (0..count).all(|index| {
-        let at = usize::try_from(table + index * size).unwrap_or(usize::MAX);
+        let at = table.saturating_add(index.saturating_mul(size));
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
         number(at, 4).is_some_and(|kind| kind != u64::from(PT_INTERP))
     })
 }

@@ -334,7 +334,8 @@ impl Launcher {
         let mut taken = Vec::new();
         for entry in fs::read_dir("/proc").map_err(SandboxError::io("cannot look at /proc"))? {
             let Ok(entry) = entry else { continue };
-            let is_process = entry.file_name().as_encoded_bytes()[0].is_ascii_digit();
+            let name = entry.file_name();
+            let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
             if let (true, Ok(found)) = (is_process, entry.metadata()) {
                 taken.push(found.uid());
             }

@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     case!(it_claims_only_what_it_can, ALL),
     case!(it_is_ready_and_probes_honestly, ALL),
     case!(an_id_is_used_once, ALL),
+    case!(several_start_at_once, ALL),
     case!(stopping_what_is_not_there_is_fine, ALL),
     case!(a_bad_environment_is_refused, ALL),
     Case { agent: Some("/usr/bin/false"), ..case!(an_agent_that_fails_leaves_nothing, ALL) },
@@ -134,6 +135,26 @@ async fn an_id_is_used_once(bench: &Bench) -> anyhow::Result<()> {
     // The first one is untouched.
     assert_eq!(shell(&sandbox, "echo still here").await?.lines(), ["still here"]);
     bench.stop(&sandbox).await
+}
+
+async fn several_start_at_once(bench: &Bench) -> anyhow::Result<()> {
+    let launches = (0..6).map(|_| bench.launch());
+    let sandboxes: Vec<_> = futures_util::future::try_join_all(launches).await?;
+    let mut uids = std::collections::BTreeSet::new();
+    for sandbox in &sandboxes {
+        let id = sandbox.id.to_string();
+        shell(sandbox, &format!("echo {id} > name")).await?;
+        uids.insert(bench.record(sandbox)?["uid"].to_string());
+    }
+    for sandbox in &sandboxes {
+        let named = shell(sandbox, "cat name").await?;
+        assert_eq!(named.lines(), [sandbox.id.as_str()]);
+    }
+    let own = if bench.mode == Mode::Launcher { sandboxes.len() } else { 1 };
+    assert_eq!(uids.len(), own, "{uids:?}");
+    let stops = sandboxes.iter().map(|sandbox| bench.stop(sandbox));
+    futures_util::future::try_join_all(stops).await?;
+    Ok(())
 }
 
 async fn stopping_what_is_not_there_is_fine(bench: &Bench) -> anyhow::Result<()> {
