@@ -266,7 +266,7 @@ export const t = {
     opening: "Opening…",
     alwaysSaved: "Always saved. There is no need to press Save.",
     gone: "This file is gone",
-    goneBody: "It was deleted or moved outside of Tandem.",
+    goneBody: "It was deleted. It can be restored for 7 days.",
     restore: "Restore it",
     closeTab: "Close the tab",
     refused: "This file cannot be edited now",

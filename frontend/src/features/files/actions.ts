@@ -4,7 +4,7 @@ import type { FileId, TreeEntry } from "@/gen/api";
 import { ROOT_FOLDER } from "@/session/contract";
 import { isImage } from "@/features/languages/languages";
 import { changeLayout } from "@/features/layout/layout";
-import { openTab, type TabKind } from "@/features/tabs/model";
+import { activeTab, closeTabs, openTab, type Tab, type TabKind } from "@/features/tabs/model";
 import { baseName, joinPath, parentOf } from "@/features/tree/names";
 import { topmost } from "@/features/tree/rows";
 import type { Workspace } from "@/features/workspace/workspace";
@@ -105,13 +105,34 @@ export async function remove(ws: Workspace, paths: string[]): Promise<void> {
     }
   }
   if (gone.length === 0) return;
+  const shown = closeTabsUnder(ws, gone);
   const text =
     gone.length === 1 ? t.tree.deleted(baseName(gone[0] ?? "")) : t.tree.deletedMany(gone.length);
-  say(text, { label: t.undo, run: () => void restoreAll(ws, gone) });
+  say(text, { label: t.undo, run: () => void restoreAll(ws, gone, shown) });
 }
 
-async function restoreAll(ws: Workspace, paths: string[]): Promise<void> {
+/** Closes what was deleted here and answers which of it was in front. */
+function closeTabsUnder(ws: Workspace, paths: readonly string[]): string | null {
+  const under = ({ path }: Tab) =>
+    paths.some((gone) => path === gone || path.startsWith(`${gone}/`));
+  const front = activeTab(ws.tabs.getState());
+  ws.tabs.setState((tabs) =>
+    tabs.groups.reduceRight(
+      (state, group, at) =>
+        closeTabs(
+          state,
+          at,
+          group.tabs.filter(under).map(({ file }) => file),
+        ),
+      tabs,
+    ),
+  );
+  return front !== null && under(front) ? front.path : null;
+}
+
+async function restoreAll(ws: Workspace, paths: string[], shown: string | null): Promise<void> {
   for (const path of paths) await restore(ws, path);
+  if (shown !== null) await openPath(ws, shown);
 }
 
 /** Brings a deleted file back. */

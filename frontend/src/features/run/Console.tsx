@@ -15,10 +15,9 @@ import { useEditBlock, useLive, useSurface, useWorkspace } from "@/features/work
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
 import { IconButton } from "@/ui/IconButton";
-import { Keys } from "@/ui/Keys";
-import { Message } from "@/ui/Message";
 import { Spinner } from "@/ui/Spinner";
-import { openConfig, run, stop } from "./actions";
+import { run, stop } from "./actions";
+import { NeverRun } from "./NeverRun";
 import { outcomeOf, outcomeText, type Outcome } from "./outcome";
 import styles from "./Run.module.css";
 
@@ -99,46 +98,5 @@ function MoveConsole() {
     >
       <PanelBottom size={14} />
     </IconButton>
-  );
-}
-
-function NeverRun() {
-  const ws = useWorkspace();
-  const blocked = useEditBlock();
-  const command = useLive(
-    (live) => (live.tasks.find(({ name }) => name === "run") ?? live.tasks[0])?.command,
-  );
-  const known = useLive((live) => live.sandbox.state === "ready");
-  if (known === true && command === undefined) {
-    return (
-      <Message
-        title={t.run.nothingTitle}
-        action={
-          <Button blocked={blocked} onClick={() => void openConfig(ws)}>
-            {t.run.openConfig}
-          </Button>
-        }
-      >
-        {t.run.nothingBody}
-      </Message>
-    );
-  }
-  return (
-    <Message
-      title={t.run.neverTitle}
-      action={
-        <Button
-          variant="go"
-          icon={<Play size={13} fill="currentColor" />}
-          blocked={blocked}
-          onClick={() => void run(ws)}
-        >
-          {t.run.run}
-        </Button>
-      }
-    >
-      {typeof command === "string" ? t.run.neverBody(command) : t.run.neverBodyUnknown}{" "}
-      <Keys chord="Mod+Enter" />
-    </Message>
   );
 }

@@ -52,7 +52,7 @@ export function RunButton() {
             onSelect: () => void run(ws, name),
           }))}
         >
-          <IconButton label={t.run.choose} className={styles.tasks}>
+          <IconButton label={t.run.choose} blocked={blocked} className={styles.tasks}>
             <ChevronDown size={14} />
           </IconButton>
         </Menu>

@@ -21,6 +21,7 @@ export function ProfileForm({ me, submit, onDone }: ProfileFormProps) {
   const [colour, setColour] = useState(me.colour);
   const [error, setError] = useState<string>();
   const update = useUpdateMe();
+  const colours = COLOURS.includes(me.colour) ? COLOURS : [me.colour, ...COLOURS.slice(1)];
   const send = (event: FormEvent) => {
     event.preventDefault();
     const chosen = name.trim();
@@ -56,7 +57,7 @@ export function ProfileForm({ me, submit, onDone }: ProfileFormProps) {
         />
       </div>
       <div className={styles.colours} role="radiogroup" aria-label={t.profile.colour}>
-        {COLOURS.map((option, index) => (
+        {colours.map((option, index) => (
           <label key={option} className={styles.colour} style={{ background: option }}>
             <input
               type="radio"

@@ -9,6 +9,7 @@ import { t } from "@/strings/en";
 import { Segmented } from "@/ui/Segmented";
 import { KeyRow } from "./KeyRow";
 import { SideBar } from "./SideBar";
+import { useEditBlock } from "./useWorkspace";
 import styles from "./Mobile.module.css";
 
 const panes: { pane: MobilePane; icon: ReactNode }[] = [
@@ -21,6 +22,7 @@ const panes: { pane: MobilePane; icon: ReactNode }[] = [
 /** One pane at a time, chosen by the bar at the bottom. */
 export function MobilePanes() {
   const pane = useLayout((layout) => layout.mobilePane);
+  const blocked = useEditBlock();
   const view = useLayout((layout) => layout.sidebarView);
   const change = useLayout((layout) => layout.change);
   return (
@@ -54,7 +56,9 @@ export function MobilePanes() {
         {pane === "terminal" && <Panel compact />}
         {pane === "preview" && <Preview />}
       </div>
-      {(pane === "editor" || pane === "terminal") && <KeyRow pane={pane} />}
+      {blocked === undefined && (pane === "editor" || pane === "terminal") && (
+        <KeyRow pane={pane} />
+      )}
       <nav className={styles.nav} aria-label={t.workspace.mobileNav}>
         {panes.map(({ pane: one, icon }) => (
           <button
