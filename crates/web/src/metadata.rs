@@ -15,6 +15,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::AnyPool;
@@ -84,7 +85,7 @@ impl Metadata {
                     Ok(())
                 })
             })
-            .connect(url)
+            .connect(&creating(url))
             .await?;
         let first = Migration::new(
             1,
@@ -137,6 +138,15 @@ impl Metadata {
             .await?;
         row.map(|row| row.try_get("content")).transpose().map_err(MetadataError::from)
     }
+}
+
+/// The URL, with the wish that a SQLite file be made when there is none.
+fn creating(url: &str) -> Cow<'_, str> {
+    if !url.starts_with("sqlite:") || url.contains("mode=") {
+        return url.into();
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}mode=rwc").into()
 }
 
 /// Reads a column that holds the text of a typed value.

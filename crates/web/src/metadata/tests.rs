@@ -361,7 +361,7 @@ async fn sqlite_passes_the_suite() {
     let mut count = 0;
     let mut url = || {
         count += 1;
-        format!("sqlite://{}/{count}.db?mode=rwc", directory.path().display())
+        format!("sqlite://{}/{count}.db", directory.path().display())
     };
     suite!(url());
 }
@@ -371,6 +371,14 @@ async fn postgresql_passes_the_suite() {
     sqlx::any::install_default_drivers();
     let mut server = postgres::Postgres::start().await;
     suite!(server.database().await);
+}
+
+#[test]
+fn a_sqlite_file_is_made() {
+    assert_eq!(creating("sqlite:///a/b.db"), "sqlite:///a/b.db?mode=rwc");
+    assert_eq!(creating("sqlite:///a?cache=shared"), "sqlite:///a?cache=shared&mode=rwc");
+    assert_eq!(creating("sqlite:///a?mode=ro"), "sqlite:///a?mode=ro");
+    assert_eq!(creating("postgres://x/y"), "postgres://x/y");
 }
 
 #[tokio::test]

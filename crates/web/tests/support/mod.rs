@@ -94,7 +94,7 @@ impl Server {
             trusted_proxies: Vec::new(),
             owner_token: OWNER_TOKEN.to_owned(),
             grant_secret: SECRET,
-            database_url: format!("sqlite://{}/web.db?mode=rwc", directory.path().display()),
+            database_url: format!("sqlite://{}/web.db", directory.path().display()),
             registry: SharedRegistry::default(),
         };
         let nodes = NodeDirectory::in_process(node.id, node.router());
