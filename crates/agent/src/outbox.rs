@@ -38,6 +38,17 @@ impl Outbox {
         }
     }
 
+    /// Sends an event unless that would mean to wait; whether it need not be tried again.
+    pub fn try_event(&self, event: Event) -> bool {
+        match self.lock().as_ref() {
+            Some(sender) => !matches!(
+                sender.try_send(FromAgent::Event(event)),
+                Err(mpsc::error::TrySendError::Full(_))
+            ),
+            None => true,
+        }
+    }
+
     /// As [`Outbox::event`], from a thread.
     pub fn event_blocking(&self, event: Event) {
         let sender = self.lock().clone();

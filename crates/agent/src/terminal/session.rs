@@ -247,9 +247,10 @@ impl Terminal {
                     if exit.is_some() && pause.is_none() => at_end = true,
                 () = title.due() => {
                     let now = self.flow().screen().modes().title().to_owned();
-                    if let Some(title) = title.take(&now) {
-                        outbox.event(Event::Title { terminal: self.id, title }).await;
-                    }
+                    // Output must not wait for a control connection that is slow.
+                    title.tell(&now, |title| {
+                        outbox.try_event(Event::Title { terminal: self.id, title })
+                    });
                 }
                 () = self.redraw.notified() => self.wiggle().await,
                 () = self.progress.notified(), if pause.is_some() => {}
@@ -361,12 +362,15 @@ impl Title {
         }
     }
 
-    fn take(&mut self, title: &str) -> Option<String> {
+    fn tell(&mut self, title: &str, tell: impl FnOnce(String) -> bool) {
         self.due = None;
         if self.told == title {
-            return None;
+            return;
         }
-        title.clone_into(&mut self.told);
-        Some(self.told.clone())
+        if tell(title.to_owned()) {
+            title.clone_into(&mut self.told);
+        } else {
+            self.changed(title);
+        }
     }
 }
