@@ -57,7 +57,7 @@ describe("a terminal", () => {
   it("starts over where the server says when the past is lost", () => {
     open();
     server().deliver(new Uint8Array(10));
-    tell({ type: "reset", offset: 5000 });
+    tell({ type: "reset", offset: 5000, prelude: "" });
     server().deliver(new Uint8Array(7));
     expect(resets).toBe(1);
     expect(output.at(-1)).toEqual([7, 5007]);

@@ -130,7 +130,7 @@ export class TerminalSession {
         this.received = message.offset;
         this.drawnTo = message.offset;
         this.acked = message.offset;
-        this.options.onReset(message.prelude ?? "");
+        this.options.onReset(message.prelude);
         return;
       case "resize":
         return this.onResize(message.cols, message.rows, message.driver);
@@ -179,11 +179,9 @@ export class TerminalSession {
   }
 }
 
-type ServerMessage = TerminalServerMessage & { prelude?: string };
-
-function parse(text: string): ServerMessage | null {
+function parse(text: string): TerminalServerMessage | null {
   try {
-    return JSON.parse(text) as ServerMessage;
+    return JSON.parse(text) as TerminalServerMessage;
   } catch {
     return null;
   }
