@@ -360,6 +360,10 @@ impl Room {
                 self.live.durability.blob_store_error = Some(reason.clone());
                 self.live.changed();
             }
+            FlushError::Diverged(file) => {
+                self.saved.retry_at = None;
+                self.start_new_history(*file);
+            }
             FlushError::Gone => {}
         }
     }
@@ -371,6 +375,8 @@ enum FlushError {
     HeadMoved,
     #[error("the blob store cannot be written: {0}")]
     Store(String),
+    #[error("the history of a document cannot be stored")]
+    Diverged(FileId),
     #[error("the sandbox went away meanwhile")]
     Gone,
 }
@@ -436,8 +442,7 @@ async fn flush(
 async fn verify(captured: Captured) -> Result<Captured, FlushError> {
     tokio::task::spawn_blocking(move || match Document::load(1, &captured.state) {
         Ok(document) if document.text() == captured.text => Ok(captured),
-        Ok(_) => Err(FlushError::Store("a snapshot reads back as another text".to_owned())),
-        Err(error) => Err(FlushError::Store(format!("a snapshot does not read back: {error}"))),
+        _ => Err(FlushError::Diverged(captured.file)),
     })
     .await
     .map_err(store_error)?

@@ -260,9 +260,10 @@ impl Room {
     }
 
     /// Loads a document that the log has edits for.
-    pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<Bytes>>) {
+    pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<(Generation, Bytes)>>) {
         for (file, updates) in edits {
-            if self.tree.get(file).is_none() {
+            let updates: Vec<Bytes> = updates.into_iter().map(|(_, update)| update).collect();
+            if self.tree.get(file).is_none() || updates.is_empty() {
                 continue;
             }
             self.load_document(file);
@@ -270,6 +271,34 @@ impl Room {
                 loading.after = updates;
             }
             self.saved.unsaved.insert(file);
+        }
+    }
+}
+
+impl Room {
+    /// Starts a new history with the current text: this one cannot be stored, because somebody
+    /// forged an update. Everybody who has it open drops their copy and opens it again.
+    pub(super) fn start_new_history(&mut self, file: FileId) {
+        let Some(Slot::Open(old)) = self.documents.remove(file) else { return };
+        tracing::warn!(repl = %self.repl, %file, "a forged update made a document's history unusable; it goes on as a new one");
+        let text = old.doc.text();
+        let mut doc = Document::new(self.shared.random_client_id());
+        let Ok(seed) = doc.replace(&text) else { return };
+        let generation = Generation(old.generation.0 + 1);
+        let mut fresh = open_document(doc, generation, old.format, DiskMerge::unknown_base());
+        fresh.disk.disk_hash = old.disk.disk_hash;
+        fresh.disk.signature = old.disk.signature;
+        self.documents.insert(file, Slot::Open(Box::new(fresh)));
+        for (peer, subscription) in old.subscribers {
+            self.reset_peer(peer, &subscription.address, Refusal::Malformed);
+        }
+        let format = old.format;
+        self.log_content(
+            file,
+            Stored::Document { generation, format, snapshot: None, hash: None, size: 0 },
+        );
+        if let Some(update) = seed {
+            self.server_edit(file, update);
         }
     }
 }

@@ -84,7 +84,7 @@ struct Loaded {
     tree: Tree,
     files: Files,
     deletions: Vec<Deleted>,
-    edits: HashMap<FileId, Vec<Bytes>>,
+    edits: HashMap<FileId, Vec<(Generation, Bytes)>>,
     bases: HashMap<FileId, [u8; 32]>,
     older: Positions,
     tree_changed: bool,
@@ -325,7 +325,8 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
         match record.kind {
             RecordKind::Tree => replay_tree(&mut loaded, &mut files, &record)?,
             RecordKind::Update if !covered => {
-                loaded.edits.entry(record.document).or_default().push(record.payload);
+                let edit = (record.generation, record.payload);
+                loaded.edits.entry(record.document).or_default().push(edit);
             }
             RecordKind::Base => {
                 if let Ok(hash) = <[u8; 32]>::try_from(record.payload.as_ref()) {
@@ -335,13 +336,18 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
             RecordKind::Update | RecordKind::Author => {}
         }
     }
-    // A document that never got a snapshot has its whole history in the log.
-    for file in loaded.edits.keys() {
+    // A document that never got a snapshot has its whole history in the log. Edits of an older
+    // history than the current one are contained in it as text.
+    for (file, edits) in &mut loaded.edits {
+        if let Some(Stored::Document { generation, .. }) = files.stored(*file) {
+            edits.retain(|(of, _)| of == generation);
+        }
         if loaded.tree.get(*file).is_some()
             && !matches!(files.stored(*file), Some(Stored::Document { .. }))
         {
+            let generation = edits.first().map_or(Generation(1), |(of, _)| *of);
             let stored = Stored::Document {
-                generation: Generation(1),
+                generation,
                 format: TextFormat::default(),
                 snapshot: None,
                 hash: None,

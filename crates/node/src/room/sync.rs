@@ -1,11 +1,11 @@
 //! Documents over sockets: opening, state vectors, edits, acks, carets.
 //!
-//! Order of an edit: right and size → scan and gate (inside [`Document::apply`]) → log queue →
+//! Order of an edit: right and size → scan and gate (inside `Document::apply_within`) → log queue →
 //! everybody else's queues. The author's ack waits for the disk; nobody else does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::{Applied, Rejected};
@@ -19,6 +19,9 @@ use super::people::Target;
 use super::{PeerId, Room};
 use crate::lease::wall_ms;
 use crate::socket::protocol::{self, Inbound, Protocol};
+
+/// Longest time one edit may keep the room busy: a forged one can make integration endless.
+const MAX_APPLY: Duration = Duration::from_secs(1);
 
 impl Room {
     /// A message from a socket.
@@ -257,7 +260,9 @@ impl Room {
             return self.reject(id, address, file, edit.seq, Refusal::TooLarge);
         }
         let noted = document.disk.merge.note_edit(&document.doc);
-        match noted.and_then(|()| document.doc.apply(&edit.update)) {
+        let until = Instant::now() + MAX_APPLY;
+        let in_time = || Instant::now() < until;
+        match noted.and_then(|()| document.doc.apply_within(&edit.update, in_time)) {
             Ok(Applied::New) => self.accept(id, file, member, edit),
             Ok(Applied::Known) => {
                 self.mark_applied(id, file, edit.seq);
@@ -363,6 +368,14 @@ impl Room {
     /// Refuses an edit and makes the client start over: its clock chain is broken for good.
     fn reject(&mut self, id: PeerId, address: &str, file: FileId, seq: u64, refusal: Refusal) {
         self.nack(id, address, seq, refusal);
+        if let Some(document) = self.documents.get_mut(file) {
+            document.subscribers.remove(&id);
+        }
+        self.reset_peer(id, address, refusal);
+    }
+
+    /// Makes a client drop its copy of a document and open it again.
+    pub(super) fn reset_peer(&mut self, id: PeerId, address: &str, refusal: Refusal) {
         let Some(protocol) = self.protocol(id) else { return };
         match protocol::reset(protocol, address, refusal) {
             Some(message) => self.send(id, message),
@@ -371,9 +384,6 @@ impl Room {
                     outbox.close(refusal as u16, "the edit cannot be applied");
                 }
             }
-        }
-        if let Some(document) = self.documents.get_mut(file) {
-            document.subscribers.remove(&id);
         }
         if let Some(peer) = self.peers.get_mut(id) {
             peer.open.remove(address);
@@ -491,13 +501,16 @@ impl Room {
         }
     }
 
-    /// Removes carets that were not renewed.
+    /// Removes carets that were not renewed, and what the disk merges need no more.
     pub(super) fn expire_awareness(&mut self) {
         let now = wall_ms();
         let expired: Vec<(FileId, Vec<u8>)> = self
             .documents
             .open_mut()
-            .filter_map(|(file, document)| Some((file, document.awareness.expire(now)?)))
+            .filter_map(|(file, document)| {
+                document.disk.merge.rest(&document.doc, now);
+                Some((file, document.awareness.expire(now)?))
+            })
             .collect();
         for (file, states) in expired {
             self.broadcast_awareness(file, &states, None);
