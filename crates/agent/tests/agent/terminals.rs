@@ -92,16 +92,13 @@ async fn a_shell_is_interactive_and_shared() {
     one.type_in("echo $((6*7))\n").await;
     one.until("42").await;
     two.until("42").await;
-    two.type_in("sleep 100\n").await;
-    one.until("sleep 100").await;
-    // Until the shell has started the program, an interrupt only clears its line.
-    crate::node::eventually("the interrupt", async || {
-        two.type_in("\x03").await;
-        two.type_in("echo $((7*7))\n").await;
-        let answer = one.until("49\r\n");
-        tokio::time::timeout(Duration::from_millis(300), answer).await.is_ok().then_some(())
-    })
-    .await;
+    two.type_in("PS1='rea''dy> '\n").await;
+    one.until("ready> ").await;
+    // The program has printed, so it is in the foreground and the interrupt is its own.
+    two.type_in("sh -c 'echo g\"\"o; exec sleep 100'\n").await;
+    one.until("go\r\n").await;
+    two.type_in("\x03").await;
+    one.until("ready> ").await;
     two.type_in("exit 5\n").await;
     assert_eq!(one.until_exit().await.1.code, Some(5));
     // It stays readable for whoever comes later.
@@ -144,14 +141,10 @@ async fn signals_reach_what_runs() {
     // In a shell it is the foreground job that is meant.
     node.spawn(terminal(5), &["bash", "--norc", "-i"]).await.unwrap();
     let mut view = node.view(terminal(5), Some(0)).await;
-    view.type_in("PS1='ready''> '; echo start; sleep 100\n").await;
-    view.until("start\r\n").await;
-    crate::node::eventually("the job to be in the foreground", async || {
-        node.ask(Op::Signal { terminal: terminal(5), signal: 2 }).await.unwrap();
-        let text = tokio::time::timeout(Duration::from_millis(100), view.until("ready> ")).await;
-        text.is_ok().then_some(())
-    })
-    .await;
+    view.type_in("PS1='rea''dy> '; sh -c 'echo g\"\"o; exec sleep 100'\n").await;
+    view.until("go\r\n").await;
+    node.ask(Op::Signal { terminal: terminal(5), signal: 2 }).await.unwrap();
+    view.until("ready> ").await;
     view.type_in("echo alive\n").await;
     view.until("alive\r\n").await;
 }
@@ -286,7 +279,7 @@ async fn a_slow_viewer_does_not_slow_a_fast_one() {
     }
     let elapsed = started.elapsed();
     assert_eq!(fast.restarts, 0);
-    assert!(last.ends_with("1500000\r\n") && elapsed < TEN, "{elapsed:?}");
+    assert!(last.ends_with("1500000\r\n") && elapsed < LIMIT * 3, "{elapsed:?}");
     eprintln!("{:.1} MB/s to a fast viewer", bytes as f64 / 1e6 / elapsed.as_secs_f64());
     // The slow one has a window, then nothing until it acknowledges, then a repaint.
     let mut got = 0;
@@ -300,8 +293,6 @@ async fn a_slow_viewer_does_not_slow_a_fast_one() {
     let (text, _) = slow.until_exit().await;
     assert!(text.ends_with("1500000\r\n") && slow.restarts == 1);
 }
-
-const TEN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_slow_viewer_slows_the_program_and_loses_nothing() {
