@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { compress } from "./compress";
 
 // `npm run dev` talks to a server started beside it. The server refuses foreign Host and
 // Origin headers (DNS rebinding), so the proxy speaks in the server's own name.
@@ -8,7 +9,7 @@ const server = new URL(process.env.TANDEM_URL ?? "http://127.0.0.1:8080");
 const publicHost = process.env.TANDEM_PUBLIC_HOST ?? `localhost:${server.port || "80"}`;
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), compress()],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
     target: "es2022",

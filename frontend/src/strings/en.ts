@@ -9,6 +9,7 @@ export const t = {
   reload: "Reload the page",
   copy: "Copy",
   copied: "Copied",
+  copyFailed: "The browser did not let this be copied.",
   loading: "Loading…",
   notifications: "Messages",
   more: "More",

@@ -4,6 +4,7 @@ import { changeLayout } from "@/features/layout/layout";
 import { SideView } from "@/features/workspace/SideView";
 import { useLive, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
+import { copyOrSay } from "@/ui/copy";
 import { IconButton } from "@/ui/IconButton";
 import { Message } from "@/ui/Message";
 import styles from "./Ports.module.css";
@@ -56,7 +57,7 @@ function PortRow({ port: { port, allowed, url } }: { port: PortInfo }) {
       <IconButton
         size="small"
         label={t.ports.copy}
-        onClick={() => void navigator.clipboard.writeText(url)}
+        onClick={() => void copyOrSay(url, t.copyFailed)}
       >
         <Copy size={13} />
       </IconButton>

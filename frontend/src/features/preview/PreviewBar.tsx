@@ -13,6 +13,7 @@ import {
 import { useState, type FormEvent } from "react";
 import { useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
+import { copyText } from "@/ui/copy";
 import { IconButton } from "@/ui/IconButton";
 import { Menu } from "@/ui/Menu";
 import type { Device } from "./devices";
@@ -132,7 +133,7 @@ function PathField({ path, onPath }: { path: string; onPath: (path: string) => v
 function CopyAddress({ address }: { address: string }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(address);
+    if (!(await copyText(address))) return;
     setCopied(true);
     setTimeout(() => setCopied(false), 1500);
   };

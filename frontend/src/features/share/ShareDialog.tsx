@@ -6,6 +6,7 @@ import { useNow } from "@/features/format/useNow";
 import { useRole, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
+import { copyText } from "@/ui/copy";
 import { Dialog } from "@/ui/Dialog";
 import { Segmented } from "@/ui/Segmented";
 import { Skeleton } from "@/ui/Skeleton";
@@ -54,14 +55,7 @@ function NewLink() {
   const [made, setMade] = useState<LinkCreated | null>(null);
   const [copied, setCopied] = useState(false);
   const create = useCreateLink(ws.repl);
-  const copy = async (url: string) => {
-    try {
-      await navigator.clipboard.writeText(url);
-      setCopied(true);
-    } catch {
-      setCopied(false);
-    }
-  };
+  const copy = async (url: string) => setCopied(await copyText(url));
   return (
     <section className={styles.create}>
       <div className={styles.row}>

@@ -8,6 +8,7 @@ import { useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { classes } from "@/ui/classes";
 import { ContextMenu } from "@/ui/ContextMenu";
+import { copyOrSay } from "@/ui/copy";
 import type { MenuItem } from "@/ui/menu";
 import { TAB_TYPE } from "./dragged";
 import { activateTab, closeTabs, pinTab, type Tab } from "./model";
@@ -50,7 +51,7 @@ export function TabItem({ tab, group, active, hint, dropBefore, dropAfter }: Tab
     {
       label: t.tabs.copyPath,
       icon: <ClipboardCopy size={14} />,
-      onSelect: () => void navigator.clipboard.writeText(tab.path),
+      onSelect: () => void copyOrSay(tab.path, t.copyFailed),
     },
   ];
   const onKeyDown = (event: KeyboardEvent<HTMLElement>) => {

@@ -13,6 +13,7 @@ import { ROOT_FOLDER } from "@/session/contract";
 import { chooseAndUpload, download, remove, startDraft } from "@/features/files/actions";
 import type { Workspace } from "@/features/workspace/workspace";
 import { t } from "@/strings/en";
+import { copyOrSay } from "@/ui/copy";
 import type { MenuItem } from "@/ui/menu";
 
 /** The menu of the empty part of the tree. */
@@ -99,7 +100,7 @@ export function entryMenu(
     {
       label: t.tree.copyPath,
       icon: <ClipboardCopy size={14} />,
-      onSelect: () => void navigator.clipboard.writeText(path),
+      onSelect: () => void copyOrSay(path, t.copyFailed),
     },
     { kind: "separator" },
     {

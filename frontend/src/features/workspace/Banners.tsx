@@ -3,6 +3,7 @@ import { useEffect, useRef } from "react";
 import { useNow } from "@/features/format/useNow";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
+import { copyText } from "@/ui/copy";
 import { say } from "@/ui/Toaster";
 import { useEditBlock, useLive, useRepl, useWorkspace } from "./useWorkspace";
 import styles from "./Layout.module.css";
@@ -72,7 +73,9 @@ function RescuedBanner() {
       </span>
       <Button
         size="small"
-        onClick={() => void navigator.clipboard.writeText(first.text).then(() => say(t.copied))}
+        onClick={() =>
+          void copyText(first.text).then((worked) => say(worked ? t.copied : t.copyFailed))
+        }
       >
         {t.workspace.rescuedShow}
       </Button>
