@@ -56,20 +56,17 @@ async fn paths_out_of_the_workspace_are_refused() -> Result<()> {
         &long,
         &deep,
     ] {
-        for method in [Method::PUT, Method::GET, Method::DELETE] {
+        let shown = &path[..path.len().min(40)];
+        for method in ["PUT", "GET", "DELETE"] {
             let address = format!("/api/v1/repls/{repl}/files/{path}");
-            let status = api.request(method.clone(), &address).body("x").send().await?.status();
-            let shown = &path[..path.len().min(40)];
+            let status = api.raw_status(method, &address).await?;
             // A name that could exist on a disk is looked for; it cannot be made.
-            let missing = method != Method::PUT && matches!(status.as_u16(), 404 | 204);
-            assert!(
-                matches!(status.as_u16(), 400 | 414 | 431) || missing,
-                "{method} {shown}: {status}"
-            );
+            let missing = method != "PUT" && matches!(status, 404 | 204);
+            assert!(matches!(status, 400 | 414 | 431) || missing, "{method} {shown}: {status}");
         }
         let to = format!("{}?move_to={path}", Api::file_path(&repl, "main.py"));
-        let status = api.status_of(Method::POST, &to).await?;
-        assert!(status.is_client_error(), "move to {}: {status}", &path[..path.len().min(40)]);
+        let status = api.raw_status("POST", &to).await?;
+        assert!((400..500).contains(&status), "move to {shown}: {status}");
     }
     assert_eq!(api.tree(&repl, "").await?.entries.len(), before);
     Ok(())

@@ -10,6 +10,8 @@ use tandem_proto::api::{
 };
 use tandem_proto::problem::Problem;
 use tandem_proto::role::Role;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::{LIMIT, LiveSocket, Preview, TerminalSocket, eventually};
 
@@ -147,6 +149,27 @@ impl Api {
     /// When the server cannot be reached.
     pub async fn status_of(&self, method: Method, path: &str) -> Result<StatusCode> {
         Ok(self.request(method, path).send().await?.status())
+    }
+
+    /// The status of a request whose target is sent as it is, byte for byte; an ordinary client
+    /// would tidy `..` away before the server sees it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or says nothing.
+    pub async fn raw_status(&self, method: &str, target: &str) -> Result<u16> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: 1\r\nConnection: close\r\n\r\nx",
+            self.port, self.token
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // What follows the status does not matter, nor does a reset behind it.
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).context("read a status line")?;
+        status.parse().with_context(|| format!("read the status of {answer}"))
     }
 
     /// Makes a share link.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tandem_doc::{Applied, Rejected};
 use tandem_proto::live::{AckLevel, LIVE, Refusal};
-use tandem_proto::{FileId, MemberId, RelPath, limits};
+use tandem_proto::{FileId, MemberId, RelPath, collab, limits};
 use tandem_store::{NewRecord, RecordKind};
 
 use super::deferred::Action;
@@ -31,7 +31,7 @@ impl Room {
         let opens = matches!(message, Inbound::Identity { .. } | Inbound::Step1(_));
         let target = match (open, opens) {
             (Some(target), _) => target,
-            (None, true) => match self.resolve(&address) {
+            (None, true) => match self.resolve(self.document_name(id, &address)) {
                 Some(target) => target,
                 None => return self.refuse_open(id, &address, Refusal::NotFound),
             },
@@ -45,6 +45,18 @@ impl Room {
         match target {
             Target::File(file) => self.file_message(id, address, file, message),
             Target::Live | Target::Folder(_) => self.shared_message(id, address, target, message),
+        }
+    }
+
+    /// The document an address names. On Hocuspocus the repl stands in front and a session behind.
+    fn document_name<'a>(&self, id: PeerId, address: &'a str) -> &'a str {
+        if self.protocol(id) != Some(Protocol::Hocuspocus) {
+            return address;
+        }
+        let name = collab::document_name(address);
+        match name.split_once('/') {
+            Some((repl, path)) if repl == self.repl.as_str() => path,
+            _ => name,
         }
     }
 

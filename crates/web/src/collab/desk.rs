@@ -19,6 +19,9 @@ pub(super) struct Line {
     pub(super) repl: ReplId,
     pub(super) member: MemberId,
     pub(super) role: Role,
+    /// Sessions of one document must not share a connection: for a room, who connects twice is
+    /// two peers.
+    pub(super) session: u16,
 }
 
 /// More is asked of one socket than it may hold.
@@ -55,6 +58,25 @@ impl Desk {
             frames.push(frame.clone());
         }
         Ok(None)
+    }
+
+    /// The session number an address is on, or the first that no other address of the same
+    /// document is on.
+    pub(super) fn session(&self, address: &str) -> u16 {
+        if let Some(Address::On(line)) = self.addresses.get(address) {
+            return line.session;
+        }
+        let name = collab::document_name(address);
+        let taken: Vec<u16> = self
+            .addresses
+            .iter()
+            .filter(|(other, _)| collab::document_name(other) == name)
+            .filter_map(|(_, state)| match state {
+                Address::On(line) => Some(line.session),
+                Address::Waiting(_) => None,
+            })
+            .collect();
+        (0..).find(|session| !taken.contains(session)).unwrap_or_default()
     }
 
     /// An address has shown its right: what waited, in order.
@@ -140,7 +162,7 @@ mod tests {
 
     fn line(role: Role) -> Line {
         let (repl, member) = (ReplId::from_random([1; 10]), MemberId::from_random([2; 10]));
-        Line { repl, member, role }
+        Line { repl, member, role, session: 0 }
     }
 
     #[test]
@@ -170,6 +192,19 @@ mod tests {
         assert_eq!(desk.end(editor), ["a"]);
         assert!(desk.is_admitted());
         assert_eq!(desk.route("a", &Bytes::new()), Ok(None));
+    }
+
+    #[test]
+    fn sessions_of_one_document_are_on_lines_of_their_own() {
+        let mut desk = Desk::default();
+        desk.admit("r/a", line(Role::Editor)).unwrap();
+        assert_eq!(desk.session("r/b"), 0, "another document shares the line");
+        assert_eq!(desk.session("r/a"), 0, "the same address keeps it");
+        assert_eq!(desk.session("r/a\0one"), 1);
+        desk.admit("r/a\0one", Line { session: 1, ..line(Role::Editor) }).unwrap();
+        assert_eq!(desk.session("r/a\0two"), 2);
+        desk.leave("r/a");
+        assert_eq!(desk.session("r/a\0two"), 0);
     }
 
     #[test]

@@ -201,8 +201,12 @@ impl Socket {
                 return self.tell(collab::permission_denied(address, "permission-denied")).await;
             }
         };
-        let line =
-            Line { repl: access.repl.id, member: access.caller.member.id, role: access.role };
+        let line = Line {
+            repl: access.repl.id,
+            member: access.caller.member.id,
+            role: access.role,
+            session: self.desk.session(address),
+        };
         if !self.lines.contains_key(&line) {
             if self.lines.len() >= MAX_LINES {
                 return Err(TOO_MUCH);
