@@ -301,6 +301,7 @@ export const t = {
     forward: "Forward",
     reload: "Reload",
     path: "Path",
+    unknownPath: "…",
     port: (port: number) => `Port ${port}`,
     ports: "Choose a port",
     openInTab: "Open in a new tab",

@@ -113,7 +113,7 @@ function PathField({ path, onPath }: { path: string; onPath: (path: string) => v
   const [text, setText] = useState(path);
   const go = (event: FormEvent) => {
     event.preventDefault();
-    onPath(text === "" ? "/" : text);
+    onPath(text.trim() === "" || text === t.preview.unknownPath ? "/" : text);
   };
   return (
     <form className={styles.path} onSubmit={go}>

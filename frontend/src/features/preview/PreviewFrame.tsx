@@ -1,7 +1,7 @@
 import { useRef, useState } from "react";
 import { t } from "@/strings/en";
 import { useBoxWidth } from "@/ui/useBoxWidth";
-import { afterLoad, FRESH_HISTORY, previewAddress } from "./address";
+import { afterLoad, FRESH_HISTORY, pathOf, previewAddress, type FrameHistory } from "./address";
 import { PreviewBar } from "./PreviewBar";
 import { DEVICE_WIDTHS, type Device } from "./devices";
 import styles from "./Preview.module.css";
@@ -9,40 +9,38 @@ import styles from "./Preview.module.css";
 /** The program's page in a frame of its own origin, with a bar above. */
 export function PreviewFrame({ port, url }: { port: number; url: string }) {
   const frame = useRef<HTMLIFrameElement>(null);
-  const [path, setPath] = useState("/");
   const [history, setHistory] = useState(FRESH_HISTORY);
   const [device, setDevice] = useState<Device>("full");
   const [stage, paneWidth] = useBoxWidth();
-  const address = previewAddress(url, path);
+  const path = pathOf(history);
+  const address = previewAddress(url, path ?? "/");
   const width = DEVICE_WIDTHS[device];
   const scale = width === null || paneWidth === 0 ? 1 : Math.min(1, paneWidth / width);
 
-  const load = (next: string, expected: "push" | "reload") => {
+  const load = (next: string, expected: FrameHistory["expected"]) => {
     setHistory((now) => ({ ...now, expected }));
     if (frame.current !== null) frame.current.src = previewAddress(url, next);
   };
   // The frame's entries are at the end of this window's history, so stepping there moves it.
-  const step = (direction: "back" | "forward") => {
-    setHistory((now) => ({ ...now, expected: direction }));
-    if (direction === "back") window.history.back();
-    else window.history.forward();
+  const step = (by: -1 | 1) => {
+    setHistory((now) => ({ ...now, expected: { move: "by", step: by } }));
+    window.history.go(by);
   };
   return (
     <div className={styles.preview}>
       <PreviewBar
         port={port}
-        path={path}
+        path={path ?? t.preview.unknownPath}
         address={address}
         device={device}
         canGoBack={history.at > 0}
-        canGoForward={history.at < history.length - 1}
-        onBack={() => step("back")}
-        onForward={() => step("forward")}
-        onReload={() => load(path, "reload")}
-        onPath={(next) => {
-          setPath(next);
-          load(next, next === path ? "reload" : "push");
-        }}
+        canGoForward={history.at < history.entries.length - 1}
+        onBack={() => step(-1)}
+        onForward={() => step(1)}
+        onReload={() =>
+          load(path ?? "/", path === null ? { move: "to", path: "/" } : { move: "none" })
+        }
+        onPath={(next) => load(next, next === path ? { move: "none" } : { move: "to", path: next })}
         onDevice={setDevice}
       />
       <div ref={stage} className={styles.stage} data-device={width === null ? undefined : device}>
@@ -50,7 +48,7 @@ export function PreviewFrame({ port, url }: { port: number; url: string }) {
           ref={frame}
           className={styles.frame}
           title={t.preview.frame}
-          src={address}
+          src={url}
           style={
             width === null
               ? undefined

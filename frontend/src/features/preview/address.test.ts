@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { afterLoad, FRESH_HISTORY, previewAddress } from "./address";
+import { afterLoad, FRESH_HISTORY, pathOf, previewAddress } from "./address";
 
 describe("previewAddress", () => {
   const base = "http://3000-abc.localhost:8080/";
@@ -18,13 +18,15 @@ describe("previewAddress", () => {
 describe("afterLoad", () => {
   it("counts the page's own moves and follows back and forward", () => {
     const first = afterLoad(FRESH_HISTORY);
-    expect(first).toEqual({ at: 0, length: 1, expected: null });
-    const clicked = afterLoad(first);
-    expect(clicked).toEqual({ at: 1, length: 2, expected: null });
-    const back = afterLoad({ ...clicked, expected: "back" });
-    expect(back).toEqual({ at: 0, length: 2, expected: null });
-    expect(afterLoad({ ...back, expected: "forward" }).at).toBe(1);
-    expect(afterLoad(back)).toEqual({ at: 1, length: 2, expected: null });
-    expect(afterLoad({ ...clicked, expected: "reload" })).toEqual({ ...clicked, expected: null });
+    expect([first.at, pathOf(first), first.expected]).toEqual([0, "/", null]);
+    const gone = afterLoad({ ...first, expected: { move: "to", path: "/users" } });
+    expect([gone.at, pathOf(gone)]).toEqual([1, "/users"]);
+    const clicked = afterLoad(gone);
+    expect([clicked.at, pathOf(clicked)]).toEqual([2, null]);
+    const back = afterLoad({ ...clicked, expected: { move: "by", step: -1 } });
+    expect([back.at, pathOf(back), back.entries.length]).toEqual([1, "/users", 3]);
+    expect(afterLoad({ ...back, expected: { move: "by", step: 1 } }).at).toBe(2);
+    expect(afterLoad(back).entries).toEqual(["/", "/users", null]);
+    expect(afterLoad({ ...clicked, expected: { move: "none" } })).toEqual(clicked);
   });
 });

@@ -8,26 +8,37 @@ export function previewAddress(base: string, path: string): string {
 }
 
 /** Where the frame has been. The page in it is of another origin, so its own moves are only
- *  counted: each finished load that nobody here asked for is one step forward. */
+ *  counted: each finished load that nobody here asked for is one step to an unknown place. */
 export interface FrameHistory {
+  /** Paths, null where the page went by itself. */
+  entries: readonly (string | null)[];
   at: number;
-  length: number;
   /** What the next load will be. */
-  expected: "push" | "back" | "forward" | "reload" | null;
+  expected: { move: "to"; path: string } | { move: "by"; step: -1 | 1 } | { move: "none" } | null;
 }
 
-export const FRESH_HISTORY: FrameHistory = { at: 0, length: 1, expected: "reload" };
+export const FRESH_HISTORY: FrameHistory = { entries: ["/"], at: 0, expected: { move: "none" } };
 
 export function afterLoad(history: FrameHistory): FrameHistory {
-  switch (history.expected) {
-    case "reload":
+  const { entries, at, expected } = history;
+  switch (expected?.move) {
+    case "none":
       return { ...history, expected: null };
-    case "back":
-      return { ...history, at: Math.max(0, history.at - 1), expected: null };
-    case "forward":
-      return { ...history, at: Math.min(history.length - 1, history.at + 1), expected: null };
-    case "push":
-    case null:
-      return { at: history.at + 1, length: history.at + 2, expected: null };
+    case "by":
+      return {
+        entries,
+        at: Math.min(entries.length - 1, Math.max(0, at + expected.step)),
+        expected: null,
+      };
+    case "to":
+    case undefined: {
+      const path = expected === null ? null : expected.path;
+      return { entries: [...entries.slice(0, at + 1), path], at: at + 1, expected: null };
+    }
   }
+}
+
+/** The path in front; null when only the page knows. */
+export function pathOf({ entries, at }: FrameHistory): string | null {
+  return entries[at] ?? null;
 }

@@ -1,3 +1,4 @@
+import { useEffect } from "react";
 import type { ReplInfo } from "@/gen/api";
 import { useKeys } from "@/features/commands/useKeys";
 import { useDocumentTitle } from "@/features/format/useDocumentTitle";
@@ -13,7 +14,7 @@ import { Panes } from "./Panes";
 import { useFirstFile } from "./useFirstFile";
 import { usePreviewOpens } from "./usePreviewOpens";
 import { useShownFile } from "./useShownFile";
-import { useRepl } from "./useWorkspace";
+import { useRepl, useWorkspace } from "./useWorkspace";
 import styles from "./Layout.module.css";
 
 /** The edit screen. */
@@ -25,6 +26,12 @@ export function WorkspaceView({ info }: { info: ReplInfo }) {
   usePreviewOpens();
   const compact = useCompact();
   const connection = useRepl((snapshot) => snapshot.connection);
+  const ws = useWorkspace();
+  const refused = connection.state === "refused";
+  useEffect(() => {
+    // Their sockets would be refused too, over and over.
+    if (refused) ws.terminals.close();
+  }, [ws, refused]);
   if (connection.state === "refused") {
     switch (connection.reason) {
       case "gone":
