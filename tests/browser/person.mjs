@@ -52,19 +52,25 @@ export class Person {
   }
 
   get code() {
-    return this.page.locator(".cm-content").first();
+    return this.page.locator(".cm-content").filter({ visible: true }).first();
   }
 
   get runButton() {
-    return this.page.getByRole("button", { name: "Run", exact: true });
+    return this.page.getByRole("banner").getByRole("button", { name: "Run", exact: true });
   }
 
   get stopButton() {
-    return this.page.getByRole("button", { name: "Stop", exact: true });
+    return this.page.getByRole("banner").getByRole("button", { name: "Stop", exact: true });
+  }
+
+  /** A file's row; its name may be followed by who is there. */
+  item(file) {
+    const name = new RegExp(`^${file.replaceAll(".", "\\.")}(\\s|$)`);
+    return this.tree.getByRole("treeitem", { name });
   }
 
   async open(file) {
-    await this.tree.getByRole("treeitem", { name: file }).click();
+    await this.item(file).click();
     await this.page.getByRole("tab", { name: file }).waitFor();
     await this.code.waitFor();
   }

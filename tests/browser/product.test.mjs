@@ -144,7 +144,7 @@ test("what a program writes shows in the open editor", async () => {
   await person.shell();
   await person.page.keyboard.type("sed -i s/Hello/Goodbye/ main.py; echo made > made.txt\n");
   await person.sees("the program's edit", (text) => text.includes("Goodbye from Python!"));
-  await person.tree.getByRole("treeitem", { name: "made.txt" }).waitFor();
+  await person.item("made.txt").waitFor();
   assert.ok((await server.read(repl, "main.py")).includes("Goodbye"));
 });
 
@@ -253,7 +253,7 @@ test("on a phone: one pane at a time, and typing works", async () => {
   await person.goto(`${server.url}/r/${repl}`);
   const panes = person.page.getByRole("navigation", { name: "Panes" });
   await panes.getByText("Files").click();
-  await person.tree.getByRole("treeitem", { name: "main.py" }).click();
+  await person.item("main.py").click();
   await person.code.waitFor();
   await person.typeAtEnd("# by thumb");
   await person.sees("the text", (text) => text.includes("# by thumb"));
@@ -273,7 +273,7 @@ test("files are made, renamed, deleted and brought back by an undo", async () =>
     "the file is there",
     async () => (await server.read(repl, "notes.txt")) === "remember",
   );
-  await person.tree.getByRole("treeitem", { name: "notes.txt" }).click();
+  await person.item("notes.txt").click();
   await person.page.keyboard.press("F2");
   await person.page.getByLabel("File or folder name").fill("kept.txt");
   await person.page.keyboard.press("Enter");
@@ -281,7 +281,7 @@ test("files are made, renamed, deleted and brought back by an undo", async () =>
     "it is renamed",
     async () => (await server.read(repl, "kept.txt")) === "remember",
   );
-  await person.tree.getByRole("treeitem", { name: "kept.txt" }).click();
+  await person.item("kept.txt").click();
   await person.page.keyboard.press("Delete");
   await person.page.getByRole("button", { name: "Undo" }).first().click();
   await eventually("it is back", async () => (await server.read(repl, "kept.txt")) === "remember");

@@ -3,7 +3,7 @@
  * Made when the page opens, closed when it goes; components reach it by `useWorkspace`.
  */
 import { createStore, type StoreApi } from "zustand/vanilla";
-import type { FileId, Me, ReplId, ReplInfo } from "@/gen/api";
+import type { FileId, LiveState, Me, ReplId, ReplInfo } from "@/gen/api";
 import { renameTabs } from "@/features/tabs/model";
 import { createTabsStore, type TabsStore } from "@/features/tabs/store";
 import { FolderTree } from "@/features/tree/folderTree";
@@ -79,6 +79,7 @@ export class Workspace {
       starting: false,
       port: null,
     }));
+    let shownOnce = false;
     this.#stops.push(
       this.tree.subscribe(() => {
         const { paths, expanded } = this.tree.getSnapshot();
@@ -87,8 +88,12 @@ export class Workspace {
       }),
       this.page.subscribe(() => {
         const live = this.page.getSnapshot().live;
-        if (live !== null) this.terminals.keep(live.terminals.map(({ id }) => id));
+        if (live === null) return;
+        if (!shownOnce) this.surface.setState({ terminal: terminalToShow(info.id, live) });
+        shownOnce = true;
+        this.terminals.keep(live.terminals.map(({ id }) => id));
       }),
+      this.surface.subscribe(({ terminal }) => rememberTerminal(info.id, terminal)),
     );
   }
 
@@ -101,6 +106,30 @@ export class Workspace {
     this.terminals.close();
     this.tree.close();
     this.page.close();
+  }
+}
+
+const terminalKey = (repl: ReplId) => `tandem.terminal.${repl}`;
+
+/** What the panel shows at first: what it showed before a reload, else the console of a run,
+ *  else the newest shell, so that a guest sees at once what the others do. */
+function terminalToShow(repl: ReplId, live: LiveState): string | null {
+  const shells = live.terminals.filter(({ kind, exit }) => kind === "shell" && exit === null);
+  let before: string | null = null;
+  try {
+    before = sessionStorage.getItem(terminalKey(repl));
+  } catch {
+    // Storage is out of reach: nothing is remembered.
+  }
+  if (shells.some(({ id }) => id === before)) return before;
+  return live.run === null ? (shells.at(-1)?.id ?? null) : null;
+}
+
+function rememberTerminal(repl: ReplId, terminal: string | null): void {
+  try {
+    sessionStorage.setItem(terminalKey(repl), terminal ?? "");
+  } catch {
+    // As above.
   }
 }
 
