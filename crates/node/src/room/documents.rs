@@ -14,6 +14,7 @@ use tandem_doc::{DiskMerge, Document};
 use tandem_proto::agent::Signature;
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
 
+use super::base::LoggedEdit;
 use super::{Continuation, PeerId};
 use crate::socket::protocol::{Inbound, Protocol};
 
@@ -51,6 +52,8 @@ pub struct DiskState {
     pub due: Option<Instant>,
     /// When the oldest unwritten edit was made.
     pub oldest: Option<Instant>,
+    /// The last edit in the text that the sandbox was filled with.
+    pub filled_lsn: Lsn,
 }
 
 impl DiskState {
@@ -64,6 +67,7 @@ impl DiskState {
             in_flight: false,
             due: None,
             oldest: None,
+            filled_lsn: Lsn(0),
         }
     }
 }
@@ -115,6 +119,7 @@ impl OpenDocument {
         let bytes: Bytes = tandem_doc::text::encode_file(&text, self.format).into();
         self.disk = DiskState::at_rest(DiskMerge::new(text), self.edits);
         self.disk.disk_hash = Some(*blake3::hash(&bytes).as_bytes());
+        self.disk.filled_lsn = self.last_lsn;
         bytes
     }
 
@@ -130,7 +135,7 @@ pub struct Loading {
     /// Messages that came meanwhile, in order.
     pub waiting: Vec<(PeerId, Arc<str>, Inbound)>,
     /// Updates the log had and the snapshot may lack.
-    pub after: Vec<Bytes>,
+    pub after: Vec<LoggedEdit>,
     /// What else happens when it is there, or could not be loaded.
     pub then: Vec<Continuation>,
 }

@@ -26,6 +26,8 @@ use crate::shared::Shared;
 
 /// Between tries while the blob store fails.
 const RETRY: Duration = Duration::from_secs(3);
+/// Between looks at what is due.
+const LOOK: Duration = Duration::from_millis(200);
 /// A document with this much log is saved without waiting for quiet.
 const LONG_TAIL: usize = 4 * 1024 * 1024;
 
@@ -43,13 +45,16 @@ pub struct Saved {
     given_up: bool,
     head: Option<String>,
     next_seq: u64,
-    older: Positions,
+    /// What the manifest at the opening contained, and the same with the replayed log above it.
+    covered: (Positions, Positions),
+    /// Documents whose edits only the log has, and that could not be loaded.
+    unrecovered: HashSet<FileId>,
     next_look: Option<Instant>,
 }
 
 impl Saved {
     /// Nothing owed above this head.
-    pub fn new(head: Option<String>, next_seq: u64, older: Positions) -> Self {
+    pub fn new(head: Option<String>, next_seq: u64, covered: (Positions, Positions)) -> Self {
         Self {
             unsaved: HashSet::new(),
             tree_since: None,
@@ -60,7 +65,8 @@ impl Saved {
             given_up: false,
             head,
             next_seq,
-            older,
+            covered,
+            unrecovered: HashSet::new(),
             next_look: None,
         }
     }
@@ -78,8 +84,18 @@ impl Saved {
     }
 
     fn look_soon(&mut self) {
-        let soon = Instant::now() + Duration::from_millis(200);
+        let soon = Instant::now() + LOOK;
         self.next_look = Some(self.next_look.map_or(soon, |look| look.min(soon)));
+    }
+
+    /// A document's edits are in the log only and could not be taken from there: the log stays.
+    pub fn not_recovered(&mut self, file: FileId) {
+        self.unrecovered.insert(file);
+    }
+
+    /// Whether a document's edits could not be taken from the log.
+    pub fn is_unrecovered(&self, file: FileId) -> bool {
+        self.unrecovered.contains(&file)
     }
 
     /// Nothing more will be written by this room.
@@ -105,7 +121,7 @@ impl Saved {
         if self.in_flight || self.given_up || !owed {
             return None;
         }
-        let look = self.next_look.unwrap_or_else(|| Instant::now() + Duration::from_millis(200));
+        let look = self.next_look.unwrap_or_else(|| Instant::now() + LOOK);
         Some(self.retry_at.map_or(look, |retry| retry.max(look)))
     }
 }
@@ -121,6 +137,8 @@ struct Captured {
     edits: u64,
     lsn: Lsn,
     readers: Vec<(PeerId, u64)>,
+    /// The disk has, or will be given, exactly this text.
+    on_disk: bool,
 }
 
 /// What a flush takes along.
@@ -166,7 +184,7 @@ impl Room {
                         || document.unsaved_bytes > LONG_TAIL
                 })
             });
-        self.saved.next_look = Some(now + Duration::from_millis(250));
+        self.saved.next_look = Some(now + LOOK);
         if due {
             self.start_flush();
         }
@@ -195,6 +213,10 @@ impl Room {
     }
 
     fn start_flush(&mut self) {
+        if self.documents.is_loading_with_log() {
+            // Their edits are not in any state that could be captured yet.
+            return self.saved.look_soon();
+        }
         // A waiter that comes while this runs waits for the next one.
         let waiters = std::mem::take(&mut self.saved.waiters);
         let capture = match self.capture() {
@@ -238,6 +260,7 @@ impl Room {
                 edits: document.edits,
                 lsn: self.last_lsn,
                 readers,
+                on_disk: !self.sandbox.is_up() || !document.is_unwritten(),
             });
         }
         if let Some(file) = broken {
@@ -254,8 +277,7 @@ impl Room {
                 .collect(),
             None => Vec::new(),
         };
-        let mut covered = self.saved.older.clone();
-        covered.insert((self.shared.node, self.shared.boot), self.covered_lsn());
+        let covered = self.covered();
         let seq = self.saved.next_seq;
         self.saved.next_seq += 1;
         Some(Capture {
@@ -269,10 +291,16 @@ impl Room {
         })
     }
 
-    /// Below this, everything of this repl is in what is being captured. A document that is still
-    /// loading has its edits only in the log, and holds it back.
-    fn covered_lsn(&self) -> Lsn {
-        if self.documents.is_loading_with_log() { self.opened_lsn } else { self.last_lsn }
+    /// The log records that are in what is being captured: all, unless a document could not be
+    /// rebuilt from its log, which then has to stay whole.
+    fn covered(&self) -> Positions {
+        let (at_opening, replayed) = &self.saved.covered;
+        if !self.saved.unrecovered.is_empty() {
+            return at_opening.clone();
+        }
+        let mut covered = replayed.clone();
+        covered.insert((self.shared.node, self.shared.boot), self.last_lsn);
+        covered
     }
 
     fn flushed(&mut self, outcome: Result<Flushed, FlushError>, waiters: Vec<Waiter>) {
@@ -411,7 +439,7 @@ async fn flush(
             generation: captured.generation,
             format: captured.format,
             snapshot: Some(key),
-            hash: Some(*blake3::hash(&bytes).as_bytes()),
+            hash: captured.on_disk.then(|| *blake3::hash(&bytes).as_bytes()),
             size: bytes.len() as u64,
         };
         stored.insert(captured.file, document.clone());

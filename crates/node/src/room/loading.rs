@@ -17,6 +17,7 @@ use tandem_proto::{FileId, Generation, Lsn, limits};
 
 use tandem_store::Snapshots;
 
+use super::base::{Base, LoggedEdit};
 use super::documents::{DiskState, Loading, OpenDocument, Slot};
 use super::files::{AtRest, Stored};
 use super::{Continuation, Room};
@@ -34,6 +35,11 @@ impl Room {
     /// Starts loading a document; its slot is [`Slot::Loading`] afterwards.
     pub(super) fn load_document(&mut self, file: FileId) {
         self.documents.insert(file, Slot::Loading(Loading::default()));
+        if self.saved.is_unrecovered(file) {
+            // Without the edits in the log it would be an older text.
+            let reason = "its last edits are in the log and cannot be read";
+            return self.load_failed(file, Refusal::Unavailable, reason);
+        }
         match self.files.stored(file) {
             Some(Stored::Document { generation, format, snapshot, .. }) => {
                 let (generation, format, saved) = (*generation, *format, snapshot.is_some());
@@ -127,6 +133,9 @@ impl Room {
             self.tree_entry_changed(file);
         }
         if let Some(Slot::Loading(loading)) = self.documents.remove(file) {
+            if !loading.after.is_empty() {
+                self.saved.not_recovered(file);
+            }
             for (peer, address, _) in loading.waiting {
                 self.refuse_open(peer, &address, refusal);
             }
@@ -140,12 +149,13 @@ impl Room {
     /// A document's bytes are here: builds it and answers everybody who waited.
     pub(super) fn document_loaded(&mut self, file: FileId, source: Source) {
         let after = match self.documents.slot_mut(file) {
-            Some(Slot::Loading(loading)) => std::mem::take(&mut loading.after),
+            Some(Slot::Loading(loading)) => loading.after.clone(),
             _ => return,
         };
         let built = match source {
             Source::History { generation, format, snapshots } => {
-                self.build_from_history(generation, format, snapshots, &after)
+                let base = self.bases.remove(&file);
+                self.build_from_history(generation, format, snapshots, &after, base)
             }
             Source::File(bytes) => self.build_from_file(file, &bytes),
         };
@@ -198,29 +208,32 @@ impl Room {
         generation: Generation,
         format: TextFormat,
         snapshots: Snapshots,
-        after: &[Bytes],
+        after: &[LoggedEdit],
+        base: Option<Base>,
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
         // A new id for each load: the history may hold what this room wrote under an earlier one,
         // and a document refuses updates in its own name.
         let mut doc = load_all(self.shared.random_client_id(), &snapshots)
             .map_err(|reason| (Refusal::Unavailable, reason))?;
-        let saved_text = doc.text();
-        let mut fresh = 0;
-        for update in after {
-            match doc.merge_stored(update) {
-                Ok(tandem_doc::Applied::New) => fresh += 1,
-                Ok(tandem_doc::Applied::Known) => {}
-                Err(reason) => {
-                    return Err((
-                        Refusal::Unavailable,
-                        format!("a logged edit does not apply: {reason}"),
-                    ));
-                }
-            }
+        let contained =
+            after.iter().take_while(|edit| base.is_some_and(|base| base.contains(edit)));
+        let (before, later) = after.split_at(contained.count());
+        let mut fresh = merge_logged(&mut doc, before)?;
+        let text = doc.text();
+        let hash = *blake3::hash(&text::encode_file(&text, format)).as_bytes();
+        let known = base.filter(|base| base.hash == hash);
+        let mut merge =
+            if known.is_some() { DiskMerge::new(text) } else { DiskMerge::unknown_base() };
+        let written = fresh;
+        if !later.is_empty() {
+            let noted = merge.note_edit(&doc);
+            noted.map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
         }
-        let merge = DiskMerge::new(saved_text);
+        fresh += merge_logged(&mut doc, later)?;
         let mut document = open_document(doc, generation, format, merge);
         document.edits = fresh;
+        document.disk.written_edits = written;
+        document.disk.disk_hash = known.map(|base| base.hash);
         if fresh > 0 {
             document.unsaved_since = Some(Instant::now());
         }
@@ -260,9 +273,9 @@ impl Room {
     }
 
     /// Loads a document that the log has edits for.
-    pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<(Generation, Bytes)>>) {
+    pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<(Generation, LoggedEdit)>>) {
         for (file, updates) in edits {
-            let updates: Vec<Bytes> = updates.into_iter().map(|(_, update)| update).collect();
+            let updates: Vec<LoggedEdit> = updates.into_iter().map(|(_, update)| update).collect();
             if self.tree.get(file).is_none() || updates.is_empty() {
                 continue;
             }
@@ -330,6 +343,24 @@ fn open_document(
         hidden_until: None,
         disk: DiskState::at_rest(merge, 0),
     }
+}
+
+/// Applies logged edits; how many brought something new.
+fn merge_logged(doc: &mut Document, edits: &[LoggedEdit]) -> Result<u64, (Refusal, String)> {
+    let mut fresh = 0;
+    for edit in edits {
+        match doc.merge_stored(&edit.update) {
+            Ok(tandem_doc::Applied::New) => fresh += 1,
+            Ok(tandem_doc::Applied::Known) => {}
+            Err(reason) => {
+                return Err((
+                    Refusal::Unavailable,
+                    format!("a logged edit does not apply: {reason}"),
+                ));
+            }
+        }
+    }
+    Ok(fresh)
 }
 
 fn loaded(file: FileId, outcome: Result<Source, (Refusal, String)>) -> Continuation {

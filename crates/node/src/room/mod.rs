@@ -4,6 +4,7 @@
 //! runs within one turn and never waits. Work that waits (blob store, agent, log) is a task that
 //! comes back with a [`Continuation`], which runs in a later turn.
 
+mod base;
 mod config;
 mod deferred;
 mod disk;
@@ -44,6 +45,7 @@ pub use project::{DEFAULT_TASK, Project};
 
 use crate::lease::{HeldLease, wall_ms};
 use crate::shared::Shared;
+use base::Base;
 use deferred::{Action, Deferred};
 use documents::Documents;
 use flush::Saved;
@@ -111,7 +113,6 @@ pub struct Room {
     deferred: Deferred,
     durable: watch::Receiver<Lsn>,
     last_lsn: Lsn,
-    opened_lsn: Lsn,
 
     sandbox: SandboxState,
     waiting_for_sandbox: Vec<Continuation>,
@@ -126,8 +127,8 @@ pub struct Room {
     ending: Option<Ending>,
     deletions: VecDeque<files::Deleted>,
     evict: HashSet<FileId>,
-    /// Hash of the bytes that each file had when the log or the manifest last knew.
-    base_hashes: HashMap<FileId, [u8; 32]>,
+    /// What each file held when the log or the manifest last knew.
+    bases: HashMap<FileId, Base>,
 }
 
 impl RoomHandle {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::base::{Base, LoggedEdit};
 use super::files::{Deleted, Files, Logged, Stored, TreeRecord};
 use super::flush::Saved;
 use super::leaving::Leaving;
@@ -84,8 +85,11 @@ struct Loaded {
     tree: Tree,
     files: Files,
     deletions: Vec<Deleted>,
-    edits: HashMap<FileId, Vec<(Generation, Bytes)>>,
-    bases: HashMap<FileId, [u8; 32]>,
+    edits: HashMap<FileId, Vec<(Generation, LoggedEdit)>>,
+    bases: HashMap<FileId, Base>,
+    /// What the manifest contains.
+    covered: Positions,
+    /// The same and what was replayed above it.
     older: Positions,
     tree_changed: bool,
 }
@@ -154,13 +158,12 @@ fn build(
         deferred: super::deferred::Deferred::default(),
         durable: shared.log.durable(),
         last_lsn: shared.log.current(),
-        opened_lsn: shared.log.current(),
         sandbox: SandboxState::new(shared.limits),
         waiting_for_sandbox: Vec::new(),
         disk: super::disk::Disk::default(),
         terminals: super::terminals::Terminals::default(),
         project: Project::default(),
-        saved: Saved::new(Some(head), 1, loaded.older),
+        saved: Saved::new(Some(head), 1, (loaded.covered, loaded.older)),
         leaving: Leaving::new(shared.room.idle_grace),
         summary: summary_sender,
         closing: closing.clone(),
@@ -168,7 +171,7 @@ fn build(
         ending: None,
         deletions: loaded.deletions.into(),
         evict: std::collections::HashSet::new(),
-        base_hashes: loaded.bases,
+        bases: loaded.bases,
         store,
         shared,
     };
@@ -309,28 +312,30 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
         bases: HashMap::new(),
         deletions,
         edits: HashMap::new(),
+        covered: manifest.covered.clone(),
         older: manifest.covered.clone(),
         tree_changed: false,
         files: Files::default(),
     };
     for (id, _) in loaded.tree.iter() {
         if let Some(Stored::Document { hash: Some(hash), .. }) = files.stored(id) {
-            loaded.bases.insert(id, *hash);
+            loaded.bases.insert(id, Base::of_snapshot(*hash));
         }
     }
-    for record in records {
+    for (order, record) in records.into_iter().enumerate() {
         let position = loaded.older.entry((record.node, record.boot)).or_insert(Lsn(0));
         let covered = record.lsn <= *position;
         *position = (*position).max(record.lsn);
         match record.kind {
             RecordKind::Tree => replay_tree(&mut loaded, &mut files, &record)?,
             RecordKind::Update if !covered => {
-                let edit = (record.generation, record.payload);
-                loaded.edits.entry(record.document).or_default().push(edit);
+                let (boot, lsn, update) = (record.boot, record.lsn, record.payload);
+                let edit = LoggedEdit { order, boot, lsn, update };
+                loaded.edits.entry(record.document).or_default().push((record.generation, edit));
             }
             RecordKind::Base => {
-                if let Ok(hash) = <[u8; 32]>::try_from(record.payload.as_ref()) {
-                    loaded.bases.insert(record.document, hash);
+                if let Some(base) = Base::read(&record, order) {
+                    loaded.bases.insert(record.document, base);
                 }
             }
             RecordKind::Update | RecordKind::Author => {}

@@ -13,7 +13,6 @@ use tandem_proto::{FileId, RelPath, SandboxId};
 use tandem_sandbox::{
     AgentLink, Ended, LaunchSpec, LimitsInForce, LinkEvent, Sandbox, SandboxError,
 };
-use tandem_store::RecordKind;
 use tokio::sync::{mpsc, watch};
 
 use super::files::Stored;
@@ -365,7 +364,8 @@ impl Room {
                     if document.disk.disk_hash == Some(hash) {
                         document.disk.signature = Some(entry.signature);
                     }
-                    self.log(RecordKind::Base, id, Bytes::copy_from_slice(&hash));
+                    let last_lsn = document.disk.filled_lsn;
+                    self.log_base(id, hash, last_lsn);
                 }
                 None => self
                     .files

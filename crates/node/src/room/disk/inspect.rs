@@ -260,15 +260,7 @@ impl Room {
             return self.no_longer_text(file);
         };
         document.format = format;
-        let base_is_lost =
-            document.disk.disk_hash.is_none() && document.disk.merge.base_text().is_none();
         document.disk.disk_hash = Some(hash);
-        let logged = self.base_hashes.remove(&file);
-        if base_is_lost && logged == Some(hash) && document.doc.text() != text {
-            // The disk is as we last wrote it, before a crash: there is only something to write.
-            document.disk.merge = DiskMerge::behind(text);
-            return self.write_before_long(file);
-        }
         let update = document.disk.merge.ingest(&mut document.doc, &text, fresh_client, wall_ms());
         let clean = document.disk.merge.is_clean(&document.doc);
         match update {
@@ -299,6 +291,10 @@ impl Room {
         let at_rest = self.files.at_rest(file).copied();
         let Some(document) = self.documents.get_mut(file) else { return };
         if document.disk.disk_hash.is_some() {
+            if document.disk.signature.is_none() {
+                // Known from the log or the manifest; a program may have written since.
+                self.look_again(file);
+            }
             return;
         }
         let text = document.doc.text();
@@ -310,10 +306,7 @@ impl Room {
                 document.disk.signature = Some(at_rest.signature);
                 self.at_rest(file);
             }
-            _ => {
-                document.disk.merge = DiskMerge::unknown_base();
-                self.look_again(file);
-            }
+            _ => self.look_again(file),
         }
     }
 
@@ -405,6 +398,7 @@ impl Room {
     fn adopted_is_known(&mut self) {
         let open: Vec<FileId> = self.documents.open().map(|(file, _)| file).collect();
         self.adopted_ready();
+        self.write_everything_unwritten();
         for file in open {
             self.check_against_disk(file);
         }

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::text;
-use tandem_proto::FileId;
 use tandem_proto::agent::{Entry, Expect, Found, Op, Reply as AgentReply};
 use tandem_proto::live::Refusal;
+use tandem_proto::{FileId, Lsn};
 use tandem_sandbox::LinkError;
-use tandem_store::RecordKind;
 
 use super::BARRIER;
 use crate::lease::wall_ms;
@@ -21,6 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Write {
     file: FileId,
     edits: u64,
+    last_lsn: Lsn,
     text: std::sync::Arc<str>,
     hash: [u8; 32],
 }
@@ -122,7 +122,7 @@ impl Room {
         document.disk.in_flight = true;
         document.disk.due = None;
         let expect = document.disk.disk_hash.map_or(Expect::Absent, Expect::Content);
-        let write = Write { file, edits: document.edits, text, hash };
+        let write = Write { file, edits: document.edits, last_lsn: document.last_lsn, text, hash };
         self.spawn(async move {
             let op = Op::Write { path, content: bytes, executable: None, expect };
             let outcome = link.request(op).await;
@@ -145,7 +145,7 @@ impl Room {
 
     fn write_landed(&mut self, write: &Write, entry: &Entry) {
         let file = write.file;
-        self.log(RecordKind::Base, file, Bytes::copy_from_slice(&write.hash));
+        self.log_base(file, write.hash, write.last_lsn);
         self.disk.saw(file, entry.signature);
         let Some(document) = self.documents.get_mut(file) else { return };
         document.disk.disk_hash = Some(write.hash);
