@@ -79,6 +79,9 @@ export const updateMe = (change: UpdateMe) => json<Me>("/me", { method: "PATCH",
 export const listTemplates = (signal?: AbortSignal) =>
   json<TemplateInfo[]>("/templates", { signal });
 export const listRepls = (signal?: AbortSignal) => json<ReplInfo[]>("/repls", { signal });
+/** Those that can be restored. */
+export const listDeletedRepls = (signal?: AbortSignal) =>
+  json<ReplInfo[]>("/repls?deleted=true", { signal });
 export const createRepl = (request: CreateRepl) =>
   json<ReplInfo>("/repls", { method: "POST", json: request });
 export const getRepl = (repl: ReplId, signal?: AbortSignal) =>

@@ -4,6 +4,7 @@ import {
   createRepl,
   deleteRepl,
   forkRepl,
+  listDeletedRepls,
   listRepls,
   listTemplates,
   renameRepl,
@@ -14,6 +15,7 @@ import { t } from "@/strings/en";
 import { complain, say } from "@/ui/Toaster";
 
 const REPLS_KEY = ["repls"];
+const DELETED_KEY = ["repls", "deleted"];
 export const replKey = (repl: ReplId) => ["repl", repl];
 
 export function useRepls() {
@@ -73,21 +75,37 @@ export function useForkRepl(onForked: (repl: ReplInfo) => void) {
   });
 }
 
-/** Deletes at once and offers to take it back. */
-export function useDeleteRepl() {
+export function useDeletedRepls(enabled: boolean) {
+  return useQuery({
+    queryKey: DELETED_KEY,
+    queryFn: ({ signal }) => listDeletedRepls(signal),
+    enabled,
+  });
+}
+
+/** Brings a deleted repl back. */
+export function useRestoreRepl() {
   const client = useQueryClient();
-  const restore = useMutation({
+  return useMutation({
     mutationFn: (repl: ReplInfo) => restoreRepl(repl.id),
     onSuccess: (restored) => {
       say(t.home.restored(restored.name));
       void client.invalidateQueries({ queryKey: REPLS_KEY });
+      void client.invalidateQueries({ queryKey: DELETED_KEY });
     },
     onError: (error) => complain(t.home.restoreFailed, error.message),
   });
+}
+
+/** Deletes at once and offers to take it back. */
+export function useDeleteRepl() {
+  const client = useQueryClient();
+  const restore = useRestoreRepl();
   return useMutation({
     mutationFn: (repl: ReplInfo) => deleteRepl(repl.id),
     onMutate: (repl) => change(client, (list) => list.filter((one) => one.id !== repl.id)),
     onSuccess: (_, repl) => {
+      void client.invalidateQueries({ queryKey: DELETED_KEY });
       say(t.home.deleted(repl.name), { label: t.undo, run: () => restore.mutate(repl) });
     },
     onError: (error) => {

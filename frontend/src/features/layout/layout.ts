@@ -6,10 +6,16 @@ export type SidebarView = "files" | "ports" | "settings";
 export type RightView = "preview" | "console";
 export type MobilePane = "files" | "editor" | "terminal" | "preview";
 
+/** A third of the window, and no more than a page needs. */
+function preferredRightWidth(): number {
+  const window = typeof innerWidth === "number" ? innerWidth : 1440;
+  return Math.round(Math.min(480, Math.max(300, window * 0.33)));
+}
+
 export const SIZES = {
   sidebar: { initial: 248, min: 180, max: 520 },
   panel: { initial: 240, min: 100, max: 800 },
-  right: { initial: 480, min: 260, max: 1400 },
+  right: { initial: preferredRightWidth(), min: 260, max: 1400 },
 };
 
 interface Layout {

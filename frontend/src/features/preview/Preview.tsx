@@ -49,6 +49,24 @@ export function Preview() {
           <LastLines terminal={preview.run.terminal} />
         </Message>
       );
+    case "stopped":
+      return (
+        <Message
+          icon={<Globe size={26} strokeWidth={1.5} />}
+          title={t.preview.stoppedTitle}
+          action={
+            <Button
+              blocked={blocked}
+              busy={starting}
+              onClick={() => void run(ws, preview.run.task)}
+            >
+              {t.run.runAgain}
+            </Button>
+          }
+        >
+          {t.preview.stoppedBody}
+        </Message>
+      );
     case "nothing":
       return (
         <Message icon={<Globe size={26} strokeWidth={1.5} />} title={t.preview.nothingTitle}>

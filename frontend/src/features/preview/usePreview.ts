@@ -1,5 +1,6 @@
 import { useMemo } from "react";
 import type { PortInfo, RunInfo } from "@/gen/api";
+import { outcomeOf } from "@/features/run/outcome";
 import { useLive, useSurface } from "@/features/workspace/useWorkspace";
 
 const NO_PORTS: PortInfo[] = [];
@@ -8,6 +9,7 @@ export type PreviewState =
   | { state: "nothing" }
   | { state: "waiting" }
   | { state: "crashed"; run: RunInfo }
+  | { state: "stopped"; run: RunInfo }
   | { state: "page"; port: number; url: string };
 
 /** The ports a preview can show. */
@@ -25,7 +27,11 @@ export function usePreview(): PreviewState {
     const shown = usable.find(({ port }) => port === chosen) ?? usable[0];
     if (shown?.url) return { state: "page", port: shown.port, url: shown.url };
     if (run !== null && run.exit === null) return { state: "waiting" };
-    if (run !== null && run.exit !== null && run.exit.code !== 0) return { state: "crashed", run };
+    if (run !== null && run.exit !== null) {
+      const outcome = outcomeOf(run.exit);
+      if (outcome === "bad") return { state: "crashed", run };
+      if (outcome === "stopped") return { state: "stopped", run };
+    }
     return { state: "nothing" };
   }, [usable, chosen, run]);
 }

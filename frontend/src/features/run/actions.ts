@@ -41,7 +41,8 @@ export async function run(ws: Workspace, task?: string): Promise<void> {
   try {
     await api.run(ws.repl, task === undefined ? {} : { task });
   } catch (error) {
-    const nothing = error instanceof ProblemError && error.code === "nothing_to_run";
+    // The task is what was not found: nothing says how this repl is run.
+    const nothing = error instanceof ProblemError && error.status === 404;
     if (nothing) {
       complain(t.run.nothingTitle, t.run.nothingBody, {
         label: t.run.openConfig,

@@ -99,7 +99,7 @@ function Notices() {
       side="top"
       align="start"
       trigger={
-        <button type="button" className={styles.item} data-tone="warn">
+        <button type="button" className={styles.item}>
           <Info size={12} />
           {t.status.notices(notices.length)}
         </button>
