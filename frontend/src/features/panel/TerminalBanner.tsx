@@ -33,7 +33,9 @@ export function TerminalBanner({ terminal, shell }: TerminalBannerProps) {
     );
   }
   const other =
-    driving || state.exit !== null ? undefined : people?.find((one) => one.member === driver);
+    !shell || driving || state.exit !== null
+      ? undefined
+      : people?.find((one) => one.member === driver);
   if (other === undefined) return null;
   return (
     <p className={styles.banner}>

@@ -1,4 +1,4 @@
-import { Keyboard, Monitor, Moon, Sun, UserRound } from "lucide-react";
+import { Keyboard, UserRound } from "lucide-react";
 import type { ReactNode } from "react";
 import { endSession } from "@/api/client";
 import { SideView } from "@/features/workspace/SideView";
@@ -24,9 +24,9 @@ export function SettingsView() {
             label={t.settings.theme}
             value={settings.theme}
             options={[
-              { value: "system", label: t.settings.themes.system, icon: <Monitor size={13} /> },
-              { value: "dark", label: t.settings.themes.dark, icon: <Moon size={13} /> },
-              { value: "light", label: t.settings.themes.light, icon: <Sun size={13} /> },
+              { value: "system", label: t.settings.themes.system },
+              { value: "dark", label: t.settings.themes.dark },
+              { value: "light", label: t.settings.themes.light },
             ]}
             onChange={(theme) => change({ theme })}
           />

@@ -72,6 +72,7 @@ export function TabItem({ tab, group, active, hint, dropBefore, dropAfter }: Tab
     <ContextMenu items={items}>
       <div
         role="tab"
+        aria-label={hint === undefined ? name : `${name} (${hint})`}
         tabIndex={active ? 0 : -1}
         aria-selected={active}
         title={tab.path}

@@ -46,6 +46,7 @@ export function TreeRow({ row, id, target, onClick, onDoubleClick, onDragStart }
       <div
         id={id}
         role="treeitem"
+        aria-label={entry.name}
         aria-level={row.depth + 1}
         aria-posinset={row.position}
         aria-setsize={row.setSize}

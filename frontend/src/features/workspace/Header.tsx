@@ -26,6 +26,7 @@ export function Header({ info, compact }: HeaderProps) {
   const change = useLayout((layout) => layout.change);
   return (
     <header className={styles.header} data-compact={compact || undefined}>
+      <h1 className="visually-hidden">{info.name}</h1>
       <div className={styles.left}>
         <Link to="/" className={styles.home} aria-label={t.workspace.home}>
           <Logo size={20} />
