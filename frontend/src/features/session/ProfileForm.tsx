@@ -62,7 +62,7 @@ export function ProfileForm({ me, submit, onDone }: ProfileFormProps) {
             <input
               type="radio"
               name="colour"
-              className="visually-hidden"
+              className={styles.radio}
               aria-label={t.profile.colourOf(index + 1)}
               checked={option === colour}
               onChange={() => setColour(option)}
