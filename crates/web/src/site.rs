@@ -14,10 +14,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::problem::ApiError;
 
-#[derive(RustEmbed)]
-#[folder = "../../frontend/dist"]
-#[allow_missing = true]
-struct Dist;
+include!(concat!(env!("OUT_DIR"), "/dist.rs"));
 
 const INDEX: &str = "index.html";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
