@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState, type KeyboardEvent } from "react";
+import { useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
 import styles from "./InlineInput.module.css";
 
 interface InlineInputProps {
@@ -22,12 +22,15 @@ export function InlineInput(props: InlineInputProps) {
   const finished = useRef(false);
   const fault = check(text);
 
-  useEffect(() => {
-    // After a menu has closed and put the focus back.
-    const frame = requestAnimationFrame(() => {
+  useLayoutEffect(() => {
+    const take = () => {
+      if (document.activeElement === input.current) return;
       input.current?.focus();
       input.current?.setSelectionRange(0, select);
-    });
+    };
+    take();
+    // Once more after a menu has closed and put the focus back.
+    const frame = requestAnimationFrame(take);
     return () => cancelAnimationFrame(frame);
   }, [select]);
 

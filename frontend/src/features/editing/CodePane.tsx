@@ -81,7 +81,11 @@ export function CodePane({ document, focused }: CodePaneProps) {
     <div
       ref={box}
       className={styles.code}
-      onInput={() => ws.tabs.setState((tabs) => pinTab(tabs, document.file))}
+      onInput={() => {
+        ws.tabs.setState((tabs) => pinTab(tabs, document.file));
+        // Who types goes their own way.
+        if (following !== null) ws.page.follow(null);
+      }}
     />
   );
 }

@@ -1,6 +1,6 @@
 import { useEffect, useSyncExternalStore } from "react";
 import type { OpenDocument } from "@/session/contract";
-import type { Tab } from "@/features/tabs/model";
+import { renameTabs, type Tab } from "@/features/tabs/model";
 import { useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Message } from "@/ui/Message";
@@ -29,7 +29,10 @@ export function TextFile(props: FileProps) {
     },
     file,
   );
-  useEffect(() => document?.moved(path), [document, path]);
+  useEffect(() => {
+    // Only the tree knows of a move before the server tells the document.
+    if (ws.tree.getSnapshot().paths.get(file) === path) document?.moved(path);
+  }, [ws, document, file, path]);
   return document === null ? <Opening /> : <Shown {...props} document={document} />;
 }
 
@@ -37,6 +40,13 @@ function Shown({ tab, group, focused, document }: FileProps & { document: OpenDo
   const { state, reason } = useSyncExternalStore(document.subscribe, () =>
     summary(document.getSnapshot()),
   );
+  const ws = useWorkspace();
+  const path = useSyncExternalStore(document.subscribe, () => document.getSnapshot().path);
+  useEffect(() => {
+    if (path !== null && path !== "") {
+      ws.tabs.setState((tabs) => renameTabs(tabs, new Map([[document.file, path]])));
+    }
+  }, [ws, document, path]);
   switch (state) {
     case "opening":
       return <Opening />;

@@ -37,6 +37,26 @@ export function openEntry(ws: Workspace, entry: TreeEntry, path: string, preview
   changeLayout({ mobilePane: "editor" });
 }
 
+/** Opens a file that may lie in a folder that is not in view; its document knows its path. */
+export function openById(ws: Workspace, file: FileId): void {
+  const path = ws.tree.getSnapshot().paths.get(file);
+  const entry = path === undefined ? null : ws.tree.find(path);
+  if (entry !== null && path !== undefined) {
+    openEntry(ws, entry, path, true);
+    return;
+  }
+  const open = ws.tabs.getState().groups.flatMap(({ tabs }) => tabs);
+  const known = open.find((tab) => tab.file === file);
+  ws.tabs.setState((tabs) =>
+    openTab(tabs, {
+      file,
+      path: known?.path ?? t.loading,
+      kind: known?.kind ?? "text",
+      preview: true,
+    }),
+  );
+}
+
 /** Opens the file at a path once the tree knows it. */
 export async function openPath(ws: Workspace, path: string): Promise<boolean> {
   const entry = await ws.tree.reveal(path, REVEAL_MS);

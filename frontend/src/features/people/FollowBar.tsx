@@ -1,5 +1,5 @@
 import { useEffect } from "react";
-import { openEntry } from "@/features/files/actions";
+import { openById } from "@/features/files/actions";
 import { useRepl, useWorkspace } from "@/features/workspace/useWorkspace";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
@@ -16,10 +16,8 @@ export function FollowBar() {
   );
   useEffect(() => {
     if (file === null) return;
-    const path = ws.tree.getSnapshot().paths.get(file);
-    const entry = path === undefined ? null : ws.tree.find(path);
-    if (entry !== null && path !== undefined) openEntry(ws, entry, path, true);
-  }, [ws, file]);
+    openById(ws, file);
+  }, [ws, file, following]);
   if (person === undefined) return null;
   return (
     <div className={styles.follow} style={{ borderColor: person.colour }} role="status">

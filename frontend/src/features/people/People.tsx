@@ -1,7 +1,6 @@
 import { Eye } from "lucide-react";
 import { useMemo } from "react";
 import type { PersonInfo } from "@/gen/api";
-import { openEntry } from "@/features/files/actions";
 import { baseName } from "@/features/tree/names";
 import { useRepl, useWorkspace } from "@/features/workspace/useWorkspace";
 import type { Workspace } from "@/features/workspace/workspace";
@@ -13,16 +12,10 @@ import styles from "./People.module.css";
 
 const NOBODY: PersonInfo[] = [];
 
-/** Follows a member, or stops; their file opens at once. */
+/** Follows a member, or stops. */
 function follow(ws: Workspace, member: string): void {
-  const { following, presence } = ws.page.getSnapshot();
+  const { following } = ws.page.getSnapshot();
   ws.page.follow(following === member ? null : member);
-  if (following === member) return;
-  const file = presence.find((one) => one.member === member && one.file !== null)?.file;
-  const path =
-    file === undefined || file === null ? undefined : ws.tree.getSnapshot().paths.get(file);
-  const entry = path === undefined ? null : ws.tree.find(path);
-  if (entry !== null && path !== undefined) openEntry(ws, entry, path, true);
 }
 
 /** Who is here; a click follows. */

@@ -1,6 +1,6 @@
 /**
- * The folders that are in view: which are expanded, and what each holds. Only expanded folders
- * are subscribed to. Knows every path it has seen, so that ids and paths can be exchanged.
+ * The folders that are in view: which are expanded, and what each holds. Only expanded folders,
+ * and those above files that are open elsewhere, are subscribed to. Knows every path it has seen, so that ids and paths can be exchanged.
  */
 import type { FileId, TreeEntry } from "@/gen/api";
 import { ROOT_FOLDER, type OpenFolder, type ReplPage } from "@/session/contract";
@@ -30,6 +30,9 @@ export class FolderTree implements Observable<TreeSnapshot> {
   readonly #held = new Map<FileId, Held>();
   readonly #listeners = new Set<() => void>();
   #expanded: Set<FileId>;
+  /** Paths of folders above open files, and the ids they were found to have. */
+  #above: ReadonlySet<string> = new Set();
+  #watched = new Set<FileId>();
   #snapshot = NO_FOLDERS;
   #closed = false;
 
@@ -65,6 +68,21 @@ export class FolderTree implements Observable<TreeSnapshot> {
 
   collapseAll(): void {
     this.#expanded = new Set([ROOT_FOLDER]);
+    this.#refresh();
+  }
+
+  /** Keeps an eye on the folders above these files, so that their renames are seen. */
+  watch(files: Iterable<string>): void {
+    const above = new Set<string>();
+    for (const file of files) {
+      for (let at = file.indexOf("/"); at >= 0; at = file.indexOf("/", at + 1)) {
+        above.add(file.slice(0, at));
+      }
+    }
+    if (above.size === this.#above.size && [...above].every((path) => this.#above.has(path)))
+      return;
+    this.#above = above;
+    this.#watched = new Set();
     this.#refresh();
   }
 
@@ -131,7 +149,10 @@ export class FolderTree implements Observable<TreeSnapshot> {
       for (const entry of entriesOf(snapshot) ?? []) {
         const inner = path === "" ? entry.name : `${path}/${entry.name}`;
         paths.set(entry.id, inner);
-        if (entry.kind === "folder" && this.#expanded.has(entry.id)) visit(entry.id, inner);
+        if (entry.kind !== "folder") continue;
+        // By id from then on: a renamed folder is still the one above the file.
+        if (this.#above.has(inner)) this.#watched.add(entry.id);
+        if (this.#expanded.has(entry.id) || this.#watched.has(entry.id)) visit(entry.id, inner);
       }
     };
     visit(ROOT_FOLDER, "");

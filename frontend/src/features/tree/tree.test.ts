@@ -78,6 +78,19 @@ describe("FolderTree", () => {
     expect(tree.find("src/main.py")).toBeNull();
   });
 
+  it("sees renames above open files without showing their folders", () => {
+    const { folders, tree } = sample();
+    tree.watch(["src/main.py", "README.md"]);
+    expect(folders.opened).toEqual([ROOT_FOLDER, "src"]);
+    expect(drawn(treeRows(tree.getSnapshot()))).toEqual(["src", "README.md"]);
+    folders.set("src", [{ ...entry("main.py"), name: "start.py" }]);
+    expect(tree.getSnapshot().paths.get("main.py")).toBe("src/start.py");
+    folders.set(ROOT_FOLDER, [{ ...entry("src", "folder"), name: "lib" }]);
+    expect(tree.getSnapshot().paths.get("main.py")).toBe("lib/start.py");
+    tree.watch([]);
+    expect(folders.released).toEqual(["src"]);
+  });
+
   it("reveals a path as its folders arrive", async () => {
     const { folders, tree } = sample();
     const found = tree.reveal("src/lib/deep.py", 1000);

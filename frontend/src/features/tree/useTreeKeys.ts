@@ -65,6 +65,8 @@ export function useTreeKeys(rows: readonly Row[]) {
         event.preventDefault();
         return;
       }
+      const { renaming, draft } = ws.treeUi.getState();
+      if (renaming !== null || draft !== null) return;
       const typed = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
       if (typed && event.key !== " ") {
         ws.treeUi.setState(({ filter }) => ({ filter: filter + event.key }));

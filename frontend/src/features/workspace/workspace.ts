@@ -80,7 +80,12 @@ export class Workspace {
       port: null,
     }));
     let shownOnce = false;
+    const watchOpenFiles = () =>
+      this.tree.watch(
+        this.tabs.getState().groups.flatMap(({ tabs }) => tabs.map(({ path }) => path)),
+      );
     this.#stops.push(
+      this.tabs.subscribe(watchOpenFiles),
       this.tree.subscribe(() => {
         const { paths, expanded } = this.tree.getSnapshot();
         this.tabs.setState((tabs) => renameTabs(tabs, paths));
@@ -95,6 +100,7 @@ export class Workspace {
       }),
       this.surface.subscribe(({ terminal }) => rememberTerminal(info.id, terminal)),
     );
+    watchOpenFiles();
   }
 
   show(overlay: Overlay): void {
