@@ -243,7 +243,8 @@ async fn lost_machine(options: Options) -> Result<()> {
     back.join("main.py").await?;
     back.append("main.py", "# and on\n").await?;
     back.fsynced("main.py").await?;
-    assert!(api.execute(&repl, "tail -n 1 main.py").await?.contains("# and on"));
+    let mut shell = api.shell(&repl).await?;
+    at_rest(&mut shell, &mut back, "main.py").await?;
     Ok(())
 }
 

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tandem_testkit::{Api, Server};
 
 const REQUIRED: &[&str] = &["bash", "c", "node", "python"];
+
+/// A first compilation on a busy machine.
+const COMPILING: Duration = Duration::from_secs(120);
 
 /// Template, task, output, page.
 type Expected = (&'static str, Option<&'static str>, &'static str, Option<(u16, &'static str)>);
@@ -69,7 +73,7 @@ async fn run(
     api.sandbox_ready(&repl).await?;
     let started = api.run(&repl, task).await?;
     let mut console = api.terminal(&repl, started.terminal.as_str(), None).await?;
-    console.wait_for(output).await?;
+    console.wait_for_within(output, COMPILING).await?;
     match page {
         None => {
             let exit = console.wait_for_exit().await?;

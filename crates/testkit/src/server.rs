@@ -140,7 +140,7 @@ impl Server {
         self.readers.spawn(read_lines(stdout, Arc::clone(&self.log), Some(said_port)));
         let listening = async {
             tokio::select! {
-                port = port.recv() => port.context("standard output ended"),
+                Some(port) = port.recv() => Ok(port),
                 status = child.wait() => Err(anyhow!("it ended with {}", status?)),
             }
         };

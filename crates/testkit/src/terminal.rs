@@ -1,13 +1,16 @@
 //! A viewer of one terminal.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tandem_proto::agent::Exit;
 use tandem_proto::api::{TerminalClientMessage, TerminalServerMessage};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{Api, LIMIT, Socket};
+
+static COMMANDS: AtomicU32 = AtomicU32::new(1);
 
 /// A socket to a terminal, with everything it showed.
 pub struct TerminalSocket {
@@ -17,7 +20,6 @@ pub struct TerminalSocket {
     offset: u64,
     resets: u32,
     exit: Option<Exit>,
-    commands: u32,
 }
 
 impl TerminalSocket {
@@ -25,7 +27,7 @@ impl TerminalSocket {
         let host = format!("localhost:{}", api.port());
         let bearer = format!("Bearer {}", api.token());
         let socket = Socket::open(api.port(), &host, path, &[("authorization", &bearer)]).await?;
-        Ok(Self { socket, output: Vec::new(), offset: 0, resets: 0, exit: None, commands: 0 })
+        Ok(Self { socket, output: Vec::new(), offset: 0, resets: 0, exit: None })
     }
 
     /// Everything shown so far, without what is not UTF-8.
@@ -69,7 +71,12 @@ impl TerminalSocket {
     /// # Errors
     /// When the connection is closed or nothing comes.
     pub async fn receive(&mut self) -> Result<()> {
-        match self.socket.next().await? {
+        let message = self.socket.next().await?;
+        self.take_in(message).await
+    }
+
+    async fn take_in(&mut self, message: Message) -> Result<()> {
+        match message {
             Message::Binary(bytes) => {
                 self.output.extend_from_slice(&bytes);
                 self.offset += bytes.len() as u64;
@@ -97,10 +104,23 @@ impl TerminalSocket {
     /// # Errors
     /// When it does not appear within the limit, with what did appear.
     pub async fn wait_for(&mut self, text: &str) -> Result<()> {
+        self.wait_for_within(text, LIMIT).await
+    }
+
+    /// Reads until the output holds `text`, for at most `limit`: a first compilation may be long
+    /// and silent.
+    ///
+    /// # Errors
+    /// See [`TerminalSocket::wait_for`].
+    pub async fn wait_for_within(&mut self, text: &str, limit: Duration) -> Result<()> {
         let start = Instant::now();
         while !self.shown().contains(text) {
-            let step = self.receive().await;
-            if start.elapsed() > LIMIT || step.is_err() {
+            let step = match self.socket.next_within(limit.saturating_sub(start.elapsed())).await {
+                Ok(Some(message)) => self.take_in(message).await,
+                Ok(None) => Err(anyhow!("nothing came")),
+                Err(error) => Err(error),
+            };
+            if start.elapsed() > limit || step.is_err() {
                 step.err().map_or(Ok(()), Err).with_context(|| {
                     format!("waited for {text:?}; the terminal shows {:?}", self.shown())
                 })?;
@@ -134,13 +154,12 @@ impl TerminalSocket {
     /// # Errors
     /// When it fails (a status other than 0) or takes too long.
     pub async fn execute(&mut self, command: &str) -> Result<String> {
-        self.commands += 1;
-        // The marks are computed by the shell, so that the echo of the line does not hold them.
-        let (begin, end) = (format!("<{}:", self.commands), format!(":{}>", self.commands));
-        let line = format!(
-            "printf '<%d:' {0}; {{ {command}\n}}; printf ':%d:%d>' $? {0}\r",
-            self.commands
-        );
+        // The marks are computed by the shell, so that the echo of the line does not hold them,
+        // and used once, so that a replay of old output does not either.
+        let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+        let (begin, end) = (format!("<{number}:"), format!(":{number}>"));
+        let line =
+            format!("printf '<%d:' {number}; {{ {command}\n}}; printf ':%d:%d>' $? {number}\r");
         let from = self.output.len();
         self.send(&line).await?;
         let start = Instant::now();

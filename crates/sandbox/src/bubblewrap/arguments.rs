@@ -176,6 +176,9 @@ impl View<'_> {
             ("TANDEM_WORKSPACE", WORKSPACE),
             // Another toolchain could only be downloaded, and there is no network.
             ("GOTOOLCHAIN", "local"),
+            // Where the operator keeps Go's compiled standard library (`make toolchains`), a new
+            // repl uses it instead of compiling it anew.
+            ("GODEBUG", "installgoroot=all"),
         ] {
             line.set(name, value);
         }
