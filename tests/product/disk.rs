@@ -57,14 +57,18 @@ async fn a_program_that_rewrites_while_people_type() -> Result<()> {
 async fn a_write_through_a_descriptor_kept_open() -> Result<()> {
     open_document!(server, api, repl, shell, live, "head\n");
     shell.execute("exec 3>>f.txt").await?;
-    live.append("f.txt", "typed\n").await?;
+    live.append("f.txt", "what a person typed meanwhile\n").await?;
     live.fsynced("f.txt").await?;
     on_disk(&mut shell, &mut live).await?;
     // The descriptor may point to the file that was exchanged out.
-    shell.execute("echo late >&3; exec 3>&-").await?;
-    live.wait_for_text("f.txt", "the late write", |text| text.contains("late\n")).await?;
+    shell.execute("echo 0123456789 >&3; exec 3>&-").await?;
+    live.wait_for_text("f.txt", "the late write", |text| text.contains("0123456789\n")).await?;
     let text = on_disk(&mut shell, &mut live).await?;
-    assert_eq!((count(&text, "typed"), count(&text, "late")), (1, 1), "{text}");
+    assert_eq!(
+        (count(&text, "what a person typed meanwhile"), count(&text, "0123456789")),
+        (1, 1),
+        "{text}"
+    );
     Ok(())
 }
 

@@ -162,7 +162,7 @@ async fn a_stop_in_good_order_flushes_everything() -> Result<()> {
     live.fsynced("main.py").await?;
     api.execute(&repl, "echo made by a program > made.txt").await?;
     assert_eq!(server.stop().await?.code, Some(0));
-    server.no_agents(Duration::from_secs(5)).await?;
+    server.no_sandboxes(Duration::from_secs(5)).await?;
 
     server.restart().await?;
     assert!(api.text(&repl, "main.py").await?.ends_with("# last words\n"));

@@ -29,7 +29,7 @@ async fn the_last_person_leaves_and_everything_is_put_away() -> Result<()> {
     drop(live);
 
     // The grace, stopping what lingers, and the flush.
-    server.no_agents(Duration::from_secs(15)).await?;
+    server.no_sandboxes(Duration::from_secs(15)).await?;
     assert!(api.repls().await?.iter().all(|known| !known.running));
 
     assert!(api.text(&repl, "main.py").await?.ends_with("# typed last\n"));
@@ -88,7 +88,7 @@ async fn coming_and_going_many_times_loses_nothing() -> Result<()> {
     for round in 0..8 {
         assert_eq!(text.matches(&format!("# round {round}\n")).count(), 1, "{text}");
     }
-    server.no_agents(Duration::from_secs(20)).await?;
+    server.no_sandboxes(Duration::from_secs(20)).await?;
     eventually("the text is still the same", LIMIT, || async {
         Ok((api.text(&repl, "main.py").await? == text).then_some(()))
     })

@@ -1,6 +1,6 @@
 //! The real `tandem serve`, as a child process that can be killed at any moment and started again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -255,32 +255,37 @@ impl Server {
         std::fs::remove_dir_all(self.data_dir()).context("remove the data directory")
     }
 
-    /// Waits until no process of any sandbox of this server is left.
+    /// Waits until no process and no file of any sandbox of this server is left.
     ///
     /// # Errors
     /// After the limit.
-    pub async fn no_agents(&self, limit: Duration) -> Result<()> {
-        let marker = self.folder.path().to_path_buf();
-        eventually("no sandbox of this server is left", limit, || async {
-            Ok(agents(&marker).is_empty().then_some(()))
+    pub async fn no_sandboxes(&self, limit: Duration) -> Result<()> {
+        let sandboxes = self.data_dir().join("sandboxes");
+        let mut known = sandbox_ids(&sandboxes);
+        eventually("no sandbox of this server is left", limit, || {
+            let left = sandbox_ids(&sandboxes);
+            known.extend(left.iter().cloned());
+            let gone = left.is_empty() && !known.iter().any(|sandbox| has_processes(sandbox));
+            async move { Ok(gone.then_some(())) }
         })
         .await
     }
 }
 
-/// Outer bubblewrap processes whose arguments name this folder.
-fn agents(folder: &Path) -> Vec<i32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let folder = folder.as_os_str().as_encoded_bytes();
-    processes
-        .flatten()
-        .filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.starts_with(b"bwrap")
-                && arguments.windows(folder.len()).any(|window| window == folder)
-        })
-        .collect()
+/// Names of the folders that the launcher keeps for sandboxes.
+fn sandbox_ids(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Whether any process has this sandbox's id in its environment, as all inside have.
+fn has_processes(sandbox: &str) -> bool {
+    let wanted = format!("TANDEM_SANDBOX={sandbox}").into_bytes();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.into_iter().any(|process| {
+        std::fs::read(process.path().join("environ"))
+            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|it| it == wanted))
+    })
 }
 
 fn signal(pid: i32, signal: Signal) -> Result<()> {
