@@ -206,6 +206,8 @@ impl Room {
 
     fn sandbox_launched(&mut self, launched: Result<Sandbox, SandboxError>) {
         match launched {
+            // The room closed meanwhile, and looked for a sandbox before this one was there.
+            Ok(sandbox) if self.closing.is_cancelled() => self.discard_sandbox(sandbox.id),
             Ok(sandbox) => {
                 self.take_in(sandbox);
                 self.fill_sandbox();
@@ -215,6 +217,18 @@ impl Room {
                 self.sandbox_failed(format!("The sandbox could not start: {error}. Editing goes on; Run and the shell will try again."));
             }
         }
+    }
+
+    fn discard_sandbox(&mut self, id: SandboxId) {
+        let driver = self.shared.driver.clone();
+        self.spawn(async move {
+            let stopped = driver.stop(id, Duration::ZERO).await;
+            Box::new(move |room: &mut Room| {
+                if let Err(error) = stopped {
+                    tracing::error!(repl = %room.repl, %error, "the sandbox could not be stopped");
+                }
+            }) as Continuation
+        });
     }
 
     fn take_in(&mut self, sandbox: Sandbox) {
