@@ -12,6 +12,11 @@ for directory in /usr/lib/postgresql/*/bin "$HOME/.cargo/bin" /usr/local/go/bin;
 done
 export PATH
 
+# Whether the ordinary user that a server started as root becomes can get at the repository.
+reachable() {
+  [ "$(id -u)" != 0 ] || setpriv --reuid 199999 --regid 199999 --clear-groups -- test -x "$root"
+}
+
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 die() {
   printf '%s\n' "$@" >&2

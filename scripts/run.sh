@@ -12,7 +12,7 @@ cd "$root"
 if [ -z "${TANDEM_DATA_DIR:-}" ]; then
   export TANDEM_DATA_DIR=$root/.tandem
   # Started as root, the server goes on as an ordinary user, who cannot get into a private home.
-  if [ "$(id -u)" = 0 ] && ! setpriv --reuid 199999 --regid 199999 --clear-groups -- test -x "$root"; then
+  if ! reachable; then
     export TANDEM_DATA_DIR=/var/lib/tandem
     say "Data is kept in $TANDEM_DATA_DIR, because $root is private to root"
   fi
