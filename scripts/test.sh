@@ -14,7 +14,9 @@ if ! reachable; then
   # A debug build reads the page and the templates from the repository while it runs, as an ordinary
   # user. In a private folder of root's, the tests see the repository at another place.
   place=/run/tandem-source
+  [ "$root" != $place ] || die "The user 199999 cannot get into $root, nor be let in."
   mkdir -p $place
+  chmod o+x "$root"
   # shellcheck disable=SC2016
   exec unshare --mount --propagation private -- \
     bash -c 'mount --bind "$1" "$2" && cd "$2" && exec ./scripts/test.sh "$3"' bash "$root" $place "$scope"
