@@ -23,7 +23,9 @@ const RING_MS: u64 = 10_000;
 const RING_BYTES: usize = 16 * 1024 * 1024;
 /// A version that was replaced this recently is taken as the program's base already when it
 /// explains the change at least as well; an older one only when it is much closer.
-const RECENT_MS: u64 = 2_000;
+///
+/// Longer than a writer's late look at a file that was exchanged out (2 s).
+const RECENT_MS: u64 = 3_500;
 /// Of a longer text only the newest two versions are compared with what a program wrote.
 const LARGE_TEXT: usize = 256 * 1024;
 /// How many times closer an older version has to be.
@@ -202,7 +204,7 @@ impl DiskMerge {
         self.forget_old(now_ms);
         let doc_text = doc.text();
         if doc_text == *disk_text {
-            self.set_base(Version { text: disk_text.into(), shadow: Shadow::Live }, now_ms);
+            self.base = Some(Version { text: disk_text.into(), shadow: Shadow::Live });
             return Ok(None);
         }
         if let Some(base) = self.base.as_mut().filter(|base| *base.text == *doc_text) {
@@ -230,7 +232,9 @@ impl DiskMerge {
         } else {
             Shadow::State(replica.encode_state()?.into())
         };
-        self.set_base(Version { text: disk_text.into(), shadow }, now_ms);
+        // What a program replaced is no candidate any more: a later program that brings it back
+        // (a checkout of the branch before) means it.
+        self.base = Some(Version { text: disk_text.into(), shadow });
         Ok(update)
     }
 

@@ -11,6 +11,7 @@ use tandem_sandbox::LinkError;
 
 use super::BARRIER;
 use crate::lease::wall_ms;
+use crate::room::base::Base;
 use crate::room::{Continuation, Room};
 
 /// After a failed write.
@@ -223,9 +224,16 @@ impl Room {
 
     /// A document leaves memory: its file's state is kept.
     pub(in crate::room) fn remember_at_rest(&mut self, file: FileId) {
-        let Some(disk) = self.documents.get(file).map(|document| &document.disk) else { return };
-        if let (Some(signature), Some(hash)) = (disk.signature, disk.disk_hash) {
-            self.files.remember(file, crate::room::files::AtRest { signature, hash });
+        let Some(document) = self.documents.get(file) else { return };
+        match (document.disk.signature, document.disk.disk_hash) {
+            (Some(signature), Some(hash)) => {
+                self.files.remember(file, crate::room::files::AtRest { signature, hash });
+            }
+            // Known from the log, and not looked at since.
+            (None, Some(hash)) if !document.is_unwritten() => {
+                self.bases.insert(file, Base::of_snapshot(hash));
+            }
+            _ => {}
         }
     }
 }
