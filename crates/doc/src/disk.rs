@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::edits::{self, Edit};
+use crate::lines;
 use crate::{Document, MAX_CLIENT_ID, Rejected};
 
 /// How many earlier versions of the disk are kept, and for how long.
@@ -243,28 +244,32 @@ impl DiskMerge {
     fn explain(&self, disk_text: &str, now_ms: u64) -> Option<(Seen, Vec<Edit>)> {
         let base = self.base.as_ref()?;
         let Shadow::State(state) = &base.shadow else { return None };
+        // Lines, not characters: two different lines share letters by chance.
+        let weight = |old: &str, new: &str| {
+            lines::hunks(old, new).iter().map(|(old, new)| (old.len() + new.len()) as u64).sum()
+        };
         let edits = edits::diff(&base.text, disk_text);
-        let from_base = edits::weight(&edits);
+        let from_base: u64 = weight(&base.text, disk_text);
         let mut best = (from_base, &base.text, state, edits);
         let candidates = if base.text.len() > LARGE_TEXT { 2 } else { RING };
         for earlier in self.earlier.iter().rev().take(candidates) {
             let Shadow::State(state) = &earlier.version.shadow else { continue };
-            let edits = edits::diff(&earlier.version.text, disk_text);
-            let weight = edits::weight(&edits);
-            if weight >= best.0 {
+            let changed: u64 = weight(&earlier.version.text, disk_text);
+            if changed >= best.0 {
                 continue;
             }
             let is_recent = now_ms.saturating_sub(earlier.replaced_ms) <= RECENT_MS;
             let is_explained = if is_recent {
                 // On the way from the base to what was found: the program would have had to
                 // take back exactly what was written in between.
-                let since = edits::weight(&edits::diff(&earlier.version.text, &base.text));
-                weight + since <= from_base + from_base / 8
+                let since: u64 = weight(&earlier.version.text, &base.text);
+                changed + since <= from_base + from_base / 8
             } else {
-                weight > 0 && weight * MUCH_CLOSER <= from_base
+                changed > 0 && changed * MUCH_CLOSER <= from_base
             };
             if is_explained {
-                best = (weight, &earlier.version.text, state, edits);
+                let edits = edits::diff(&earlier.version.text, disk_text);
+                best = (changed, &earlier.version.text, state, edits);
             }
         }
         let (_, text, state, edits) = best;

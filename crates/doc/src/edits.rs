@@ -16,18 +16,6 @@ pub(crate) struct Edit {
     pub(crate) insert: String,
 }
 
-impl Edit {
-    /// How much it changes, in UTF-16 units.
-    fn weight(&self) -> u64 {
-        u64::from(self.delete) + self.insert.encode_utf16().count() as u64
-    }
-}
-
-/// How much edits change together, in UTF-16 units.
-pub(crate) fn weight(edits: &[Edit]) -> u64 {
-    edits.iter().map(Edit::weight).sum()
-}
-
 /// (Bytes before) × (bytes after) of a change that is searched for equal characters; about
 /// 2 ms. A larger one is replaced as a whole, apart from what is equal at its ends.
 const MAX_COST: usize = 1 << 20;

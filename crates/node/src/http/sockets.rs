@@ -16,10 +16,11 @@ fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 
 /// `…/live`: `tandem.v1`.
 pub async fn live(granted: Granted, upgrade: WebSocketUpgrade) -> Result<Response, Failure> {
-    let room = granted.room().await?;
+    // Opened first: a repl that is not there is an HTTP error.
+    granted.room().await?;
     let upgrade = sized(upgrade).protocols([live::SUBPROTOCOL]);
     Ok(upgrade.on_upgrade(move |socket| {
-        documents::serve(socket, room, granted.grant, Protocol::Live, None)
+        documents::serve(socket, granted.node, granted.grant, Protocol::Live, None)
     }))
 }
 
@@ -29,18 +30,20 @@ pub async fn y_websocket(
     Path((_, path)): Path<(String, String)>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
-    let room = granted.room().await?;
+    // Opened first: a repl that is not there is an HTTP error.
+    granted.room().await?;
     let only = Some(path.as_str().into());
     Ok(sized(upgrade).on_upgrade(move |socket| {
-        documents::serve(socket, room, granted.grant, Protocol::YWebsocket, only)
+        documents::serve(socket, granted.node, granted.grant, Protocol::YWebsocket, only)
     }))
 }
 
 /// `/collab/{repl}`: Hocuspocus, as web forwards it.
 pub async fn hocuspocus(granted: Granted, upgrade: WebSocketUpgrade) -> Result<Response, Failure> {
-    let room = granted.room().await?;
+    // Opened first: a repl that is not there is an HTTP error.
+    granted.room().await?;
     Ok(sized(upgrade).on_upgrade(move |socket| {
-        documents::serve(socket, room, granted.grant, Protocol::Hocuspocus, None)
+        documents::serve(socket, granted.node, granted.grant, Protocol::Hocuspocus, None)
     }))
 }
 

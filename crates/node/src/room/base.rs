@@ -1,12 +1,23 @@
 //! What a file held when the disk was last written, as the log remembers it. After a crash this
 //! is how a program's writes are told from people's: the text at that moment is the base of the
-//! merge.
+//! merge. Logged before the write, so that whichever of the two texts is found is known.
 
 use bytes::Bytes;
 use tandem_proto::{BootId, FileId, Lsn};
 use tandem_store::{Record, RecordKind};
 
 use super::Room;
+
+/// Earlier texts of a file that are kept: a program may have read one of them.
+pub const KEPT: usize = 8;
+
+/// Adds what the disk held later.
+pub fn push(bases: &mut Vec<Base>, base: Base) {
+    if bases.len() == KEPT {
+        bases.remove(0);
+    }
+    bases.push(base);
+}
 
 /// One logged edit.
 #[derive(Debug, Clone)]
@@ -26,6 +37,8 @@ pub struct LoggedEdit {
 pub struct Base {
     /// blake3 of the file's bytes.
     pub hash: [u8; 32],
+    /// When, milliseconds since the Unix epoch.
+    pub wall_ms: u64,
     /// Place in the order of replayed records, boot, and the last edit in those bytes; `None`
     /// when the manifest says it: all that the snapshot has, and no more.
     at: Option<(usize, BootId, Lsn)>,
@@ -34,14 +47,18 @@ pub struct Base {
 impl Base {
     /// The disk had the text of the last snapshot.
     pub fn of_snapshot(hash: [u8; 32]) -> Self {
-        Self { hash, at: None }
+        Self { hash, wall_ms: 0, at: None }
     }
 
     /// Reads a record: hash, then the position of the last contained edit.
     pub fn read(record: &Record, order: usize) -> Option<Self> {
         let (hash, lsn) = record.payload.split_at_checked(32)?;
         let lsn = Lsn(u64::from_le_bytes(lsn.try_into().ok()?));
-        Some(Self { hash: hash.try_into().ok()?, at: Some((order, record.boot, lsn)) })
+        Some(Self {
+            hash: hash.try_into().ok()?,
+            wall_ms: record.wall_ms,
+            at: Some((order, record.boot, lsn)),
+        })
     }
 
     /// Whether the bytes contained this edit.
@@ -53,11 +70,12 @@ impl Base {
 }
 
 impl Room {
-    /// The disk holds these bytes, which contain the document's edits up to `last`.
-    pub(super) fn log_base(&mut self, file: FileId, hash: [u8; 32], last: Lsn) {
+    /// The disk is about to hold these bytes, which contain the document's edits up to `last`.
+    /// They may be written when the returned position is durable.
+    pub(super) fn log_base(&mut self, file: FileId, hash: [u8; 32], last: Lsn) -> Option<Lsn> {
         let mut payload = hash.to_vec();
         payload.extend_from_slice(&last.0.to_le_bytes());
-        self.log(RecordKind::Base, file, payload.into());
+        self.log(RecordKind::Base, file, payload.into())
     }
 }
 
@@ -68,7 +86,7 @@ mod tests {
     #[test]
     fn a_base_contains_what_was_written_before_it_and_no_more() {
         let (old, boot) = (BootId(1), BootId(2));
-        let base = Base { hash: [0; 32], at: Some((5, boot, Lsn(7))) };
+        let base = Base { hash: [0; 32], wall_ms: 0, at: Some((5, boot, Lsn(7))) };
         let edit =
             |order, boot, lsn| LoggedEdit { order, boot, lsn: Lsn(lsn), update: Bytes::new() };
         assert!(base.contains(&edit(0, old, 99)), "of an earlier boot");

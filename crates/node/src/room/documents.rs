@@ -52,8 +52,6 @@ pub struct DiskState {
     pub due: Option<Instant>,
     /// When the oldest unwritten edit was made.
     pub oldest: Option<Instant>,
-    /// The last edit in the text that the sandbox was filled with.
-    pub filled_lsn: Lsn,
 }
 
 impl DiskState {
@@ -67,7 +65,6 @@ impl DiskState {
             in_flight: false,
             due: None,
             oldest: None,
-            filled_lsn: Lsn(0),
         }
     }
 }
@@ -119,7 +116,6 @@ impl OpenDocument {
         let bytes: Bytes = tandem_doc::text::encode_file(&text, self.format).into();
         self.disk = DiskState::at_rest(DiskMerge::new(text), self.edits);
         self.disk.disk_hash = Some(*blake3::hash(&bytes).as_bytes());
-        self.disk.filled_lsn = self.last_lsn;
         bytes
     }
 

@@ -154,8 +154,8 @@ impl Room {
         };
         let built = match source {
             Source::History { generation, format, snapshots } => {
-                let base = self.bases.remove(&file);
-                self.build_from_history(generation, format, snapshots, &after, base)
+                let bases = self.bases.remove(&file).unwrap_or_default();
+                self.build_from_history(generation, format, snapshots, &after, &bases)
             }
             Source::File(bytes) => self.build_from_file(file, &bytes),
         };
@@ -209,31 +209,34 @@ impl Room {
         format: TextFormat,
         snapshots: Snapshots,
         after: &[LoggedEdit],
-        base: Option<Base>,
+        bases: &[Base],
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
         // A new id for each load: the history may hold what this room wrote under an earlier one,
         // and a document refuses updates in its own name.
         let mut doc = load_all(self.shared.random_client_id(), &snapshots)
             .map_err(|reason| (Refusal::Unavailable, reason))?;
-        let contained =
-            after.iter().take_while(|edit| base.is_some_and(|base| base.contains(edit)));
-        let (before, later) = after.split_at(contained.count());
-        let mut fresh = merge_logged(&mut doc, before)?;
-        let text = doc.text();
-        let hash = *blake3::hash(&text::encode_file(&text, format)).as_bytes();
-        let known = base.filter(|base| base.hash == hash);
-        let mut merge =
-            if known.is_some() { DiskMerge::new(text) } else { DiskMerge::unknown_base() };
-        let written = fresh;
-        if !later.is_empty() {
-            let noted = merge.note_edit(&doc);
-            noted.map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
+        let mut merge = DiskMerge::unknown_base();
+        let (mut fresh, mut written, mut known, mut rest) = (0, 0, None, after);
+        // The disk's last texts, as they came to be: any of them may be what a program has read.
+        for base in bases {
+            let count = rest.iter().take_while(|edit| base.contains(edit)).count();
+            let (contained, later) = rest.split_at(count);
+            fresh += merge_logged(&mut doc, &mut merge, contained)?;
+            rest = later;
+            let text = merge.begin_write(&doc);
+            let hash = *blake3::hash(&text::encode_file(&text, format)).as_bytes();
+            if hash == base.hash {
+                merge.written(&text, base.wall_ms);
+                (known, written) = (Some(hash), fresh);
+            } else {
+                (merge, known) = (DiskMerge::unknown_base(), None);
+            }
         }
-        fresh += merge_logged(&mut doc, later)?;
+        fresh += merge_logged(&mut doc, &mut merge, rest)?;
         let mut document = open_document(doc, generation, format, merge);
         document.edits = fresh;
         document.disk.written_edits = written;
-        document.disk.disk_hash = known.map(|base| base.hash);
+        document.disk.disk_hash = known;
         if fresh > 0 {
             document.unsaved_since = Some(Instant::now());
         }
@@ -346,17 +349,19 @@ fn open_document(
 }
 
 /// Applies logged edits; how many brought something new.
-fn merge_logged(doc: &mut Document, edits: &[LoggedEdit]) -> Result<u64, (Refusal, String)> {
+fn merge_logged(
+    doc: &mut Document,
+    merge: &mut DiskMerge,
+    edits: &[LoggedEdit],
+) -> Result<u64, (Refusal, String)> {
     let mut fresh = 0;
     for edit in edits {
-        match doc.merge_stored(&edit.update) {
+        match merge.note_edit(doc).and_then(|()| doc.merge_stored(&edit.update)) {
             Ok(tandem_doc::Applied::New) => fresh += 1,
             Ok(tandem_doc::Applied::Known) => {}
             Err(reason) => {
-                return Err((
-                    Refusal::Unavailable,
-                    format!("a logged edit does not apply: {reason}"),
-                ));
+                let reason = format!("a logged edit does not apply: {reason}");
+                return Err((Refusal::Unavailable, reason));
             }
         }
     }

@@ -127,8 +127,8 @@ pub struct Room {
     ending: Option<Ending>,
     deletions: VecDeque<files::Deleted>,
     evict: HashSet<FileId>,
-    /// What each file held when the log or the manifest last knew.
-    bases: HashMap<FileId, Base>,
+    /// What each file held when the log or the manifest last knew, newest last.
+    bases: HashMap<FileId, Vec<Base>>,
 }
 
 impl RoomHandle {

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::base::{Base, LoggedEdit};
+use super::base::{self, Base, LoggedEdit};
 use super::files::{Deleted, Files, Logged, Stored, TreeRecord};
 use super::flush::Saved;
 use super::leaving::Leaving;
@@ -86,7 +86,7 @@ struct Loaded {
     files: Files,
     deletions: Vec<Deleted>,
     edits: HashMap<FileId, Vec<(Generation, LoggedEdit)>>,
-    bases: HashMap<FileId, Base>,
+    bases: HashMap<FileId, Vec<Base>>,
     /// What the manifest contains.
     covered: Positions,
     /// The same and what was replayed above it.
@@ -319,7 +319,7 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
     };
     for (id, _) in loaded.tree.iter() {
         if let Some(Stored::Document { hash: Some(hash), .. }) = files.stored(id) {
-            loaded.bases.insert(id, Base::of_snapshot(*hash));
+            loaded.bases.insert(id, vec![Base::of_snapshot(*hash)]);
         }
     }
     for (order, record) in records.into_iter().enumerate() {
@@ -335,7 +335,7 @@ fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded, OpenError
             }
             RecordKind::Base => {
                 if let Some(base) = Base::read(&record, order) {
-                    loaded.bases.insert(record.document, base);
+                    base::push(loaded.bases.entry(record.document).or_default(), base);
                 }
             }
             RecordKind::Update | RecordKind::Author => {}

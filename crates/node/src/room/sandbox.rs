@@ -285,6 +285,7 @@ impl Room {
         let Some(link) = self.sandbox.link().cloned() else { return };
         let mut folders = Vec::new();
         let mut ready = Vec::new();
+        let mut bases = Vec::new();
         let mut fetch: Vec<(FileId, RelPath, bool, Stored)> = Vec::new();
         for id in self.tree.subtree(FileId::ROOT) {
             let (Some(node), Some(path)) = (self.tree.get(id), self.tree.path(id)) else {
@@ -296,6 +297,7 @@ impl Room {
                     let executable = node.executable;
                     if let Some(document) = self.documents.get_mut(id) {
                         let content = document.rest_on_disk();
+                        bases.push((id, *blake3::hash(&content).as_bytes(), document.last_lsn));
                         ready.push((id, tar::File { path, executable, content }));
                     } else if let Some(stored) = self.files.stored(id) {
                         fetch.push((id, path, executable, stored.clone()));
@@ -305,6 +307,10 @@ impl Room {
             }
         }
         self.disk.unwritten.clear();
+        for (file, hash, last) in bases {
+            self.log_base(file, hash, last);
+        }
+        let logged = self.last_lsn;
         let links: Vec<(RelPath, String)> = self
             .tree
             .iter()
@@ -340,7 +346,10 @@ impl Room {
                     }
                 }
             }
-            let outcome = fill(&link, files, &folders, &links).await;
+            let outcome = match shared.log.wait_durable(logged).await {
+                Ok(()) => fill(&link, files, &folders, &links).await,
+                Err(error) => Err(error.to_string()),
+            };
             Box::new(move |room: &mut Room| match outcome {
                 Ok(filled) => room.sandbox_filled(filled),
                 Err(reason) => room.abandon_sandbox(format!("The files could not be copied into the sandbox: {reason}")),
@@ -378,8 +387,6 @@ impl Room {
                     if document.disk.disk_hash == Some(hash) {
                         document.disk.signature = Some(entry.signature);
                     }
-                    let last_lsn = document.disk.filled_lsn;
-                    self.log_base(id, hash, last_lsn);
                 }
                 None => self
                     .files
@@ -469,7 +476,12 @@ impl Room {
                 self.inspect_changed();
             }
             Event::Overflow => self.rescan(),
-            Event::ScanChunk { id: _, entries } => self.disk.scanned(entries),
+            Event::ScanChunk { id: _, entries } => {
+                self.disk.scanned(entries);
+                if self.disk.scan_is_whole() {
+                    self.scan_finished();
+                }
+            }
             Event::Ports { ports } => {
                 self.sandbox.ports = ports;
                 self.live.changed();

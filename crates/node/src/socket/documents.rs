@@ -16,29 +16,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::{Outbox, Outgoing};
 use super::protocol::{self, Inbound, Protocol};
-use crate::room::{Command, NewPeer, PeerId, RoomHandle};
+use crate::node::Node;
+use crate::room::{Command, NewPeer, PeerId, RoomError, RoomHandle};
 
 /// Longest time without progress of a write.
 const STALL: Duration = Duration::from_secs(30);
 /// How often a silent peer is pinged, and after how long it is given up.
 const PING: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(65);
+/// Rooms that may be closing before a socket is told to come back.
+const ATTEMPTS: usize = 3;
 
 /// Serves one socket until either side ends it. `only` is the single document of a y-websocket.
 pub async fn serve(
     socket: WebSocket,
-    room: RoomHandle,
+    node: Node,
     grant: Grant,
     protocol: Protocol,
     only: Option<Arc<str>>,
 ) {
     let (sink, stream) = socket.split();
     let outbox = Outbox::new(CancellationToken::new());
-    let peer = room.ask_attach(NewPeer { grant, protocol, outbox: outbox.clone() }).await;
-    let peer = match peer {
-        Ok(peer) => peer,
-        Err(error) => {
-            tracing::debug!(%error, "a socket could not join its room");
+    let (room, peer) = match attach(&node, &grant, protocol, &outbox).await {
+        Some(attached) => attached,
+        None => {
             outbox.close(1013, "try again");
             let mut connection = Connection { sink, outbox, last_seen: Instant::now() };
             return connection.drain().await;
@@ -48,6 +49,34 @@ pub async fn serve(
     connection.run(stream, &room, peer, protocol, only).await;
     // A closing room forgets its peers by itself.
     drop(room.send(Command::Detach(peer)).await);
+}
+
+/// Enters the repl's room; one that is just closing is opened anew.
+async fn attach(
+    node: &Node,
+    grant: &Grant,
+    protocol: Protocol,
+    outbox: &Outbox,
+) -> Option<(RoomHandle, PeerId)> {
+    for _ in 0..ATTEMPTS {
+        let room = match node.room(grant.repl).await {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::debug!(repl = %grant.repl, %error, "a socket found no room");
+                return None;
+            }
+        };
+        let peer = NewPeer { grant: grant.clone(), protocol, outbox: outbox.clone() };
+        match room.ask_attach(peer).await {
+            Ok(peer) => return Some((room, peer)),
+            Err(RoomError::Closing) => room.finished().await,
+            Err(error) => {
+                tracing::debug!(repl = %grant.repl, %error, "a socket could not join its room");
+                return None;
+            }
+        }
+    }
+    None
 }
 
 struct Connection {

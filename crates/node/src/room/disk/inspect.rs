@@ -22,6 +22,8 @@ use crate::room::{Continuation, Room};
 /// Paths looked at in one batch. A moved pair of paths that falls into two batches is a delete
 /// and a create.
 const BATCH: usize = 2_000;
+/// Longest wait for entries of a scan after its answer.
+const SCAN_REST: std::time::Duration = std::time::Duration::from_secs(10);
 /// Requests at once.
 const CONCURRENT: usize = 16;
 
@@ -351,16 +353,32 @@ impl Room {
     }
 
     fn rescanned(&mut self, outcome: Result<AgentReply, LinkError>) {
+        match outcome {
+            Ok(AgentReply::Scanned { count, truncated }) => {
+                let count = (count as usize).min(limits::MAX_TREE_ENTRIES);
+                self.disk.scan_answer = Some((count, truncated));
+                if self.disk.scan_is_whole() {
+                    return self.scan_finished();
+                }
+                // The rest is on its way; an agent that lies is not waited for.
+                self.spawn(async move {
+                    tokio::time::sleep(SCAN_REST).await;
+                    Box::new(Room::scan_finished) as Continuation
+                });
+            }
+            Ok(_) => self.disk.scanning = false,
+            Err(error) => {
+                self.disk.scanning = false;
+                tracing::warn!(repl = %self.repl, %error, "the workspace could not be scanned");
+            }
+        }
+    }
+
+    /// All that a scan has found is here.
+    pub(in crate::room) fn scan_finished(&mut self) {
+        let Some((_, truncated)) = self.disk.scan_answer.take() else { return };
         self.disk.scanning = false;
         let entries = std::mem::take(&mut self.disk.scan);
-        let truncated = match outcome {
-            Ok(AgentReply::Scanned { truncated, .. }) => truncated,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(repl = %self.repl, %error, "the workspace could not be scanned");
-                return;
-            }
-        };
         let mut present: HashSet<FileId> = HashSet::with_capacity(entries.len());
         for entry in entries {
             match self.tree.find(&entry.path) {
@@ -392,6 +410,7 @@ impl Room {
         if std::mem::take(&mut self.disk.scan_again) {
             self.rescan();
         }
+        self.scan_settled();
     }
 
     /// The first scan of an adopted sandbox is here.

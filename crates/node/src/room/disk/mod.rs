@@ -31,6 +31,8 @@ pub struct Disk {
     scanning: bool,
     scan_again: bool,
     scan: Vec<Entry>,
+    /// The scan was answered: so many entries, and whether there were more than the limit.
+    scan_answer: Option<(usize, bool)>,
     barriers: Vec<(Instant, Continuation)>,
     after_scan: Vec<Continuation>,
     adopted: bool,
@@ -68,6 +70,11 @@ impl Disk {
         self.scan.extend(entries.into_iter().take(room));
     }
 
+    /// Whether all entries of an answered scan are here: they come by another way than the answer.
+    pub fn scan_is_whole(&self) -> bool {
+        self.scan_answer.is_some_and(|(count, _)| self.scan.len() >= count)
+    }
+
     /// The sandbox is gone.
     pub fn sandbox_gone(&mut self) {
         *self = Self {
@@ -81,6 +88,7 @@ impl Disk {
     /// The agent will connect again.
     pub fn connection_lost(&mut self) {
         self.scanning = false;
+        self.scan_answer = None;
         self.scan.clear();
     }
 

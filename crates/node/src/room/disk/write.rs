@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::text;
+use tandem_proto::FileId;
 use tandem_proto::agent::{Entry, Expect, Found, Op, Reply as AgentReply};
 use tandem_proto::live::Refusal;
-use tandem_proto::{FileId, Lsn};
 use tandem_sandbox::LinkError;
 
 use super::BARRIER;
@@ -21,7 +21,6 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Write {
     file: FileId,
     edits: u64,
-    last_lsn: Lsn,
     text: std::sync::Arc<str>,
     hash: [u8; 32],
 }
@@ -123,10 +122,16 @@ impl Room {
         document.disk.in_flight = true;
         document.disk.due = None;
         let expect = document.disk.disk_hash.map_or(Expect::Absent, Expect::Content);
-        let write = Write { file, edits: document.edits, last_lsn: document.last_lsn, text, hash };
+        let write = Write { file, edits: document.edits, text, hash };
+        let last = document.last_lsn;
+        let Some(known) = self.log_base(file, hash, last) else { return };
+        let shared = self.shared.clone();
         self.spawn(async move {
             let op = Op::Write { path, content: bytes, executable: None, expect };
-            let outcome = link.request(op).await;
+            let outcome = match shared.log.wait_durable(known).await {
+                Ok(()) => link.request(op).await,
+                Err(_) => Err(LinkError::Busy),
+            };
             Box::new(move |room: &mut Room| room.wrote(write, outcome)) as Continuation
         });
     }
@@ -146,7 +151,6 @@ impl Room {
 
     fn write_landed(&mut self, write: &Write, entry: &Entry) {
         let file = write.file;
-        self.log_base(file, write.hash, write.last_lsn);
         self.disk.saw(file, entry.signature);
         let Some(document) = self.documents.get_mut(file) else { return };
         document.disk.disk_hash = Some(write.hash);
@@ -231,7 +235,7 @@ impl Room {
             }
             // Known from the log, and not looked at since.
             (None, Some(hash)) if !document.is_unwritten() => {
-                self.bases.insert(file, Base::of_snapshot(hash));
+                self.bases.insert(file, vec![Base::of_snapshot(hash)]);
             }
             _ => {}
         }
