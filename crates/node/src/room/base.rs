@@ -1,6 +1,10 @@
-//! What a file held when the disk was last written, as the log remembers it. After a crash this
-//! is how a program's writes are told from people's: the text at that moment is the base of the
-//! merge. Logged before the write, so that whichever of the two texts is found is known.
+//! What a file held when it was last written or read, as the log remembers it. After a crash this
+//! is how a program's writes are told from people's.
+//!
+//! A text counts as the base of a merge only when the disk was seen to hold it and nothing came
+//! after: a write that was only begun, or a program's text that was merged and not written back,
+//! leaves the base unknown, and an unknown base deletes nothing. What was begun is remembered as a
+//! text that the disk may hold, which then is not taken for a program's.
 
 use bytes::Bytes;
 use tandem_proto::{BootId, FileId, Lsn};
@@ -8,16 +12,8 @@ use tandem_store::{Record, RecordKind};
 
 use super::Room;
 
-/// Earlier texts of a file that are kept: a program may have read one of them.
-pub const KEPT: usize = 8;
-
-/// Adds what the disk held later.
-pub fn push(bases: &mut Vec<Base>, base: Base) {
-    if bases.len() == KEPT {
-        bases.remove(0);
-    }
-    bases.push(base);
-}
+/// Texts of a file that are kept: a program may have read one of them.
+const KEPT: usize = 8;
 
 /// One logged edit.
 #[derive(Debug, Clone)]
@@ -32,36 +28,48 @@ pub struct LoggedEdit {
     pub update: Bytes,
 }
 
-/// What the disk held at some moment.
+/// What is known of a file's text on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// A write was begun: the disk may hold this.
+    Begun([u8; 32]),
+    /// The disk holds this.
+    Held([u8; 32]),
+    /// A program's text was merged, and the document has more.
+    Merged,
+}
+
+/// One entry of a file's history on disk.
 #[derive(Debug, Clone, Copy)]
 pub struct Base {
-    /// blake3 of the file's bytes.
-    pub hash: [u8; 32],
-    /// When, milliseconds since the Unix epoch.
-    pub wall_ms: u64,
-    /// Place in the order of replayed records, boot, and the last edit in those bytes; `None`
-    /// when the manifest says it: all that the snapshot has, and no more.
+    /// What.
+    pub seen: Seen,
+    /// Place in the order of replayed records, boot, and the last edit in that text; `None` when
+    /// the manifest says it: all that the snapshot has, and no more.
     at: Option<(usize, BootId, Lsn)>,
 }
 
 impl Base {
     /// The disk had the text of the last snapshot.
     pub fn of_snapshot(hash: [u8; 32]) -> Self {
-        Self { hash, wall_ms: 0, at: None }
+        Self { seen: Seen::Held(hash), at: None }
     }
 
-    /// Reads a record: hash, then the position of the last contained edit.
+    /// Reads a record: a kind, a hash, and the position of the last contained edit.
     pub fn read(record: &Record, order: usize) -> Option<Self> {
-        let (hash, lsn) = record.payload.split_at_checked(32)?;
+        let (kind, rest) = record.payload.split_first()?;
+        let (hash, lsn) = rest.split_at_checked(32)?;
+        let hash = hash.try_into().ok()?;
+        let seen = match kind {
+            0 => Seen::Begun(hash),
+            1 => Seen::Held(hash),
+            _ => Seen::Merged,
+        };
         let lsn = Lsn(u64::from_le_bytes(lsn.try_into().ok()?));
-        Some(Self {
-            hash: hash.try_into().ok()?,
-            wall_ms: record.wall_ms,
-            at: Some((order, record.boot, lsn)),
-        })
+        Some(Self { seen, at: Some((order, record.boot, lsn)) })
     }
 
-    /// Whether the bytes contained this edit.
+    /// Whether the text contained this edit.
     pub fn contains(&self, edit: &LoggedEdit) -> bool {
         self.at.is_some_and(|(order, boot, lsn)| {
             edit.order < order && !(edit.boot == boot && edit.lsn > lsn)
@@ -69,11 +77,24 @@ impl Base {
     }
 }
 
+/// Adds what came later.
+pub fn push(bases: &mut Vec<Base>, base: Base) {
+    if bases.len() == KEPT {
+        bases.remove(0);
+    }
+    bases.push(base);
+}
+
 impl Room {
-    /// The disk is about to hold these bytes, which contain the document's edits up to `last`.
-    /// They may be written when the returned position is durable.
-    pub(super) fn log_base(&mut self, file: FileId, hash: [u8; 32], last: Lsn) -> Option<Lsn> {
-        let mut payload = hash.to_vec();
+    /// Notes what becomes of a file. A begun write may be sent when the position is durable.
+    pub(super) fn log_base(&mut self, file: FileId, seen: Seen, last: Lsn) -> Option<Lsn> {
+        let (kind, hash) = match seen {
+            Seen::Begun(hash) => (0, hash),
+            Seen::Held(hash) => (1, hash),
+            Seen::Merged => (2, [0; 32]),
+        };
+        let mut payload = vec![kind];
+        payload.extend_from_slice(&hash);
         payload.extend_from_slice(&last.0.to_le_bytes());
         self.log(RecordKind::Base, file, payload.into())
     }
@@ -86,7 +107,7 @@ mod tests {
     #[test]
     fn a_base_contains_what_was_written_before_it_and_no_more() {
         let (old, boot) = (BootId(1), BootId(2));
-        let base = Base { hash: [0; 32], wall_ms: 0, at: Some((5, boot, Lsn(7))) };
+        let base = Base { seen: Seen::Merged, at: Some((5, boot, Lsn(7))) };
         let edit =
             |order, boot, lsn| LoggedEdit { order, boot, lsn: Lsn(lsn), update: Bytes::new() };
         assert!(base.contains(&edit(0, old, 99)), "of an earlier boot");

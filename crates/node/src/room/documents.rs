@@ -46,6 +46,8 @@ pub struct DiskState {
     pub written_edits: u64,
     /// Hash of the bytes that the disk is believed to hold; `None` when there is no file.
     pub disk_hash: Option<[u8; 32]>,
+    /// Hashes of texts that we may have written, when it is not known which the disk holds.
+    pub possible: Vec<[u8; 32]>,
     /// A write is on its way to the agent.
     pub in_flight: bool,
     /// When the next write is due.
@@ -62,6 +64,7 @@ impl DiskState {
             signature: None,
             written_edits,
             disk_hash: None,
+            possible: Vec::new(),
             in_flight: false,
             due: None,
             oldest: None,

@@ -17,10 +17,11 @@ use tandem_proto::{FileId, Generation, Lsn, limits};
 
 use tandem_store::Snapshots;
 
-use super::base::{Base, LoggedEdit};
+use super::base::{Base, LoggedEdit, Seen};
 use super::documents::{DiskState, Loading, OpenDocument, Slot};
 use super::files::{AtRest, Stored};
 use super::{Continuation, Room};
+use crate::lease::wall_ms;
 use crate::shared::Shared;
 
 /// What a document is made of.
@@ -215,28 +216,45 @@ impl Room {
         // and a document refuses updates in its own name.
         let mut doc = load_all(self.shared.random_client_id(), &snapshots)
             .map_err(|reason| (Refusal::Unavailable, reason))?;
+        let now_ms = wall_ms();
         let mut merge = DiskMerge::unknown_base();
         let (mut fresh, mut written, mut known, mut rest) = (0, 0, None, after);
+        let mut possible = Vec::new();
         // The disk's last texts, as they came to be: any of them may be what a program has read.
         for base in bases {
             let count = rest.iter().take_while(|edit| base.contains(edit)).count();
             let (contained, later) = rest.split_at(count);
             fresh += merge_logged(&mut doc, &mut merge, contained)?;
             rest = later;
-            let text = merge.begin_write(&doc);
-            let hash = *blake3::hash(&text::encode_file(&text, format)).as_bytes();
-            if hash == base.hash {
-                merge.written(&text, base.wall_ms);
-                (known, written) = (Some(hash), fresh);
-            } else {
-                (merge, known) = (DiskMerge::unknown_base(), None);
+            match base.seen {
+                Seen::Held(hash) => {
+                    let text = merge.begin_write(&doc);
+                    if *blake3::hash(&text::encode_file(&text, format)).as_bytes() == hash {
+                        // The time without a server does not count: a program may have read
+                        // it then.
+                        merge.written(&text, now_ms);
+                        (known, written) = (Some(hash), fresh);
+                    } else {
+                        (merge, known) = (DiskMerge::unknown_base(), None);
+                    }
+                    possible.push(hash);
+                }
+                Seen::Begun(hash) => {
+                    known = None;
+                    possible.push(hash);
+                }
+                Seen::Merged => known = None,
             }
+        }
+        if known.is_none() {
+            merge = DiskMerge::unknown_base();
         }
         fresh += merge_logged(&mut doc, &mut merge, rest)?;
         let mut document = open_document(doc, generation, format, merge);
         document.edits = fresh;
         document.disk.written_edits = written;
         document.disk.disk_hash = known;
+        document.disk.possible = possible;
         if fresh > 0 {
             document.unsaved_since = Some(Instant::now());
         }

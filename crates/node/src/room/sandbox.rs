@@ -15,6 +15,7 @@ use tandem_sandbox::{
 };
 use tokio::sync::{mpsc, watch};
 
+use super::base::Seen;
 use super::files::Stored;
 use super::mailbox::{Reply, RoomError};
 use super::tree::Kind;
@@ -308,7 +309,7 @@ impl Room {
         }
         self.disk.unwritten.clear();
         for (file, hash, last) in bases {
-            self.log_base(file, hash, last);
+            self.log_base(file, Seen::Held(hash), last);
         }
         let logged = self.last_lsn;
         let links: Vec<(RelPath, String)> = self

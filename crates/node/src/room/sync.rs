@@ -20,6 +20,9 @@ use super::{PeerId, Room};
 use crate::lease::wall_ms;
 use crate::socket::protocol::{self, Inbound, Protocol};
 
+/// A document stays in memory this long after its last edit: a program may still be working on a
+/// text that it read before.
+const REMEMBER: Duration = Duration::from_secs(15);
 /// Longest time one edit may keep the room busy: a forged one can make integration endless.
 const MAX_APPLY: Duration = Duration::from_secs(1);
 
@@ -614,10 +617,12 @@ impl Room {
 }
 
 fn may_forget(document: &OpenDocument, durable: tandem_proto::Lsn, sandbox: bool) -> bool {
+    let on_disk = !document.is_unwritten() && document.disk.signature.is_some();
     document.subscribers.is_empty()
         && !document.is_unsaved()
         && document.last_lsn <= durable
-        && !(sandbox && document.is_unwritten())
+        && (!sandbox || on_disk)
+        && document.last_edit.elapsed() > REMEMBER
 }
 
 /// An edit as it came.

@@ -14,6 +14,7 @@ use tandem_proto::{FileId, RelPath, limits};
 use tandem_sandbox::{AgentLink, LinkError};
 
 use crate::lease::wall_ms;
+use crate::room::base::Seen as OnDisk;
 use crate::room::documents::Slot;
 use crate::room::files::{AtRest, Stored};
 use crate::room::tree::{Change, Kind, Node};
@@ -262,7 +263,14 @@ impl Room {
             return self.no_longer_text(file);
         };
         document.format = format;
+        let base_is_lost = document.disk.merge.base_text().is_none();
         document.disk.disk_hash = Some(hash);
+        let possible = std::mem::take(&mut document.disk.possible);
+        if base_is_lost && possible.contains(&hash) && document.doc.text() != text {
+            // One of our own texts, from before a crash: there is only something to write.
+            document.disk.merge = DiskMerge::behind(text);
+            return self.write_before_long(file);
+        }
         let update = document.disk.merge.ingest(&mut document.doc, &text, fresh_client, wall_ms());
         let clean = document.disk.merge.is_clean(&document.doc);
         match update {
@@ -270,6 +278,9 @@ impl Room {
             Ok(None) => {}
             Err(_) => return self.document_broke(file),
         }
+        let last = self.documents.get(file).map(|document| document.last_lsn).unwrap_or_default();
+        let seen = if clean { OnDisk::Held(hash) } else { OnDisk::Merged };
+        self.log_base(file, seen, last);
         if clean {
             self.at_rest(file);
         } else {

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::text;
-use tandem_proto::FileId;
 use tandem_proto::agent::{Entry, Expect, Found, Op, Reply as AgentReply};
 use tandem_proto::live::Refusal;
+use tandem_proto::{FileId, Lsn};
 use tandem_sandbox::LinkError;
 
 use super::BARRIER;
 use crate::lease::wall_ms;
-use crate::room::base::Base;
+use crate::room::base::Seen;
 use crate::room::{Continuation, Room};
 
 /// After a failed write.
@@ -21,6 +21,7 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Write {
     file: FileId,
     edits: u64,
+    last_lsn: Lsn,
     text: std::sync::Arc<str>,
     hash: [u8; 32],
 }
@@ -122,9 +123,9 @@ impl Room {
         document.disk.in_flight = true;
         document.disk.due = None;
         let expect = document.disk.disk_hash.map_or(Expect::Absent, Expect::Content);
-        let write = Write { file, edits: document.edits, text, hash };
+        let write = Write { file, edits: document.edits, last_lsn: document.last_lsn, text, hash };
         let last = document.last_lsn;
-        let Some(known) = self.log_base(file, hash, last) else { return };
+        let Some(known) = self.log_base(file, Seen::Begun(hash), last) else { return };
         let shared = self.shared.clone();
         self.spawn(async move {
             let op = Op::Write { path, content: bytes, executable: None, expect };
@@ -151,6 +152,7 @@ impl Room {
 
     fn write_landed(&mut self, write: &Write, entry: &Entry) {
         let file = write.file;
+        self.log_base(file, Seen::Held(write.hash), write.last_lsn);
         self.disk.saw(file, entry.signature);
         let Some(document) = self.documents.get_mut(file) else { return };
         document.disk.disk_hash = Some(write.hash);
@@ -228,16 +230,9 @@ impl Room {
 
     /// A document leaves memory: its file's state is kept.
     pub(in crate::room) fn remember_at_rest(&mut self, file: FileId) {
-        let Some(document) = self.documents.get(file) else { return };
-        match (document.disk.signature, document.disk.disk_hash) {
-            (Some(signature), Some(hash)) => {
-                self.files.remember(file, crate::room::files::AtRest { signature, hash });
-            }
-            // Known from the log, and not looked at since.
-            (None, Some(hash)) if !document.is_unwritten() => {
-                self.bases.insert(file, vec![Base::of_snapshot(hash)]);
-            }
-            _ => {}
+        let Some(disk) = self.documents.get(file).map(|document| &document.disk) else { return };
+        if let (Some(signature), Some(hash)) = (disk.signature, disk.disk_hash) {
+            self.files.remember(file, crate::room::files::AtRest { signature, hash });
         }
     }
 }
