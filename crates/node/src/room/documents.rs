@@ -48,6 +48,8 @@ pub struct DiskState {
     pub disk_hash: Option<[u8; 32]>,
     /// Hashes of texts that we may have written, when it is not known which the disk holds.
     pub possible: Vec<[u8; 32]>,
+    /// Counts writes begun: what was seen of the file before one is outdated after it.
+    pub writes: u64,
     /// A write is on its way to the agent.
     pub in_flight: bool,
     /// When the next write is due.
@@ -65,6 +67,7 @@ impl DiskState {
             written_edits,
             disk_hash: None,
             possible: Vec::new(),
+            writes: 0,
             in_flight: false,
             due: None,
             oldest: None,

@@ -34,6 +34,8 @@ struct Seen {
     entry: Option<Entry>,
     /// Of files that have a document.
     content: Option<Bytes>,
+    /// Writes that its document had begun before the look.
+    writes: u64,
 }
 
 impl Room {
@@ -43,7 +45,7 @@ impl Room {
         if self.disk.inspecting || self.disk.changed.is_empty() {
             return;
         }
-        let mut batch: Vec<(RelPath, bool)> = Vec::new();
+        let mut batch: Vec<(RelPath, bool, u64)> = Vec::new();
         let mut later = Vec::new();
         while batch.len() < BATCH {
             let Some(path) = self.disk.changed.pop_first() else { break };
@@ -57,7 +59,7 @@ impl Room {
                 continue;
             }
             let has_document = file.is_some_and(|file| self.has_document(file));
-            batch.push((path, has_document));
+            batch.push((path, has_document, self.writes(file)));
         }
         self.disk.changed.extend(later);
         if batch.is_empty() {
@@ -66,13 +68,18 @@ impl Room {
         self.disk.inspecting = true;
         let known: HashMap<RelPath, tandem_proto::agent::Signature> = batch
             .iter()
-            .filter_map(|(path, _)| {
+            .filter_map(|(path, _, _)| {
                 let file = self.tree.find(path)?;
                 Some((path.clone(), *self.disk.signatures.get(&file)?))
             })
             .collect();
         self.spawn(async move {
-            let looks = batch.into_iter().map(|(path, wanted)| look(&link, path, wanted, &known));
+            let link = &link;
+            let known = &known;
+            let looks = batch.into_iter().map(|(path, wanted, writes)| async move {
+                let seen = look(link, path, wanted, known).await;
+                seen.map(|seen| Seen { writes, ..seen })
+            });
             let seen: Vec<Result<Seen, LinkError>> =
                 futures_util::stream::iter(looks).buffered(CONCURRENT).collect().await;
             Box::new(move |room: &mut Room| {
@@ -82,6 +89,10 @@ impl Room {
                 room.scan_settled();
             }) as Continuation
         });
+    }
+
+    fn writes(&self, file: Option<FileId>) -> u64 {
+        file.and_then(|file| self.documents.get(file)).map_or(0, |document| document.disk.writes)
     }
 
     fn has_document(&mut self, file: FileId) -> bool {
@@ -94,12 +105,16 @@ impl Room {
         let mut missing: Vec<(RelPath, FileId)> = Vec::new();
         for seen in seen {
             match seen {
+                // One of our own writes came between: what was seen is not there any more.
+                Ok(seen) if self.writes(self.tree.find(&seen.path)) != seen.writes => {
+                    self.disk.changed.insert(seen.path);
+                }
                 Ok(Seen { path, entry: None, .. }) => {
                     if let Some(file) = self.tree.find(&path) {
                         missing.push((path, file));
                     }
                 }
-                Ok(Seen { path, entry: Some(entry), content }) => {
+                Ok(Seen { path, entry: Some(entry), content, .. }) => {
                     present.push((path, entry, content))
                 }
                 Err(error) => {
@@ -453,24 +468,24 @@ async fn look(
         _ => return Err(LinkError::Protocol("a stat was answered with something else")),
     };
     let Some(entry) = entry.filter(|entry| entry.path == path) else {
-        return Ok(Seen { path, entry: None, content: None });
+        return Ok(Seen { path, entry: None, content: None, writes: 0 });
     };
     let changed = known.get(&path) != Some(&entry.signature);
     if !(wanted && changed && entry.kind == EntryKind::File)
         || entry.signature.size > limits::MAX_TEXT_BYTES as u64
     {
-        return Ok(Seen { path, entry: Some(entry), content: None });
+        return Ok(Seen { path, entry: Some(entry), content: None, writes: 0 });
     }
     let max_bytes = limits::MAX_TEXT_BYTES as u64;
     match link.request(Op::Read { path: path.clone(), max_bytes }).await {
         Ok(AgentReply::Content { content, entry }) => {
-            Ok(Seen { path, entry: Some(entry), content: Some(content) })
+            Ok(Seen { path, entry: Some(entry), content: Some(content), writes: 0 })
         }
         Ok(_) => Err(LinkError::Protocol("a read was answered with something else")),
         Err(LinkError::Agent(AgentError::NotFound)) => {
-            Ok(Seen { path, entry: None, content: None })
+            Ok(Seen { path, entry: None, content: None, writes: 0 })
         }
-        Err(LinkError::Agent(_)) => Ok(Seen { path, entry: Some(entry), content: None }),
+        Err(LinkError::Agent(_)) => Ok(Seen { path, entry: Some(entry), content: None, writes: 0 }),
         Err(error) => Err(error),
     }
 }

@@ -121,6 +121,7 @@ impl Room {
             return self.at_rest(file);
         }
         document.disk.in_flight = true;
+        document.disk.writes += 1;
         document.disk.due = None;
         let expect = document.disk.disk_hash.map_or(Expect::Absent, Expect::Content);
         let write = Write { file, edits: document.edits, last_lsn: document.last_lsn, text, hash };
