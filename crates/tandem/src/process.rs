@@ -12,8 +12,26 @@ use crate::config::Config;
 /// Gives up root's rights, keeping the launcher where there is one. Call it while the process
 /// has one thread.
 pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
-    tandem_sandbox::start_and_drop(&config.driver, config.user.as_deref(), None)
-        .context("cannot give up root's rights")
+    raise_file_limit();
+    match config.sandbox {
+        SandboxKind::Bubblewrap => {
+            tandem_sandbox::start_and_drop(&config.driver, config.user.as_deref(), None)
+        }
+        SandboxKind::Process => {
+            tandem_sandbox::launcher::drop_rights(&config.driver, config.user.as_deref())
+                .map(|()| None)
+        }
+    }
+    .context("cannot give up root's rights")
+}
+
+/// Every browser tab, terminal and preview connection is an open file.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What is allowed already stays allowed.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The runtime of the whole process.

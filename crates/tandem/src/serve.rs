@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use prometheus_client::registry::Registry;
 use tandem_node::{Node, PreviewAddress, Shared, WebClient, WebService};
 use tandem_sandbox::{Check, Holds, LauncherClient, SandboxDriver};
 use tandem_store::{DataDir, Log, LogOptions};
 use tandem_web::{NodeDirectory, PublicUrl, Web, WebConfig};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Options, SandboxKind};
 use crate::config::Config;
@@ -182,30 +182,19 @@ async fn accept(
     data_dir: &Path,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
-        // Keystrokes are small; waiting to fill a packet would be felt.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = Signals::new()?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let app = web.router().into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(async move { server.await });
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(tandem_web::serve(listener, web.router(), stop.clone()));
     announce(config, address, &web.public_origin(), token, data_dir)?;
     let keep_sandboxes = signals.wait().await;
     tracing::info!(keep_sandboxes, "stopping: no new connections, then everything is saved");
-    // A receiver that is gone means that the server ended already.
-    let _ = stop.send(());
+    stop.cancel();
     web.close_sockets();
     node.shutdown(keep_sandboxes).await;
-    match tokio::time::timeout(std::time::Duration::from_secs(5), server).await {
-        Ok(Ok(outcome)) => outcome.context("the server failed")?,
-        Ok(Err(error)) => tracing::error!(%error, "the server's task failed"),
-        Err(_) => tracing::debug!("some connections did not end in time"),
+    match server.await {
+        Ok(outcome) => outcome.context("the server failed")?,
+        Err(error) => tracing::error!(%error, "the server's task failed"),
     }
     Ok(())
 }
