@@ -69,8 +69,8 @@ if [ "$scope" = quick ]; then
   step rust-tests cargo test --locked --workspace --exclude tandem-tests --no-fail-fast
 else
   step rust-tests cargo test --locked --workspace --no-fail-fast
-  step stock-clients node --test --test-concurrency=2 tests/stock/*.test.mjs
-  step browser node --test --test-concurrency=1 tests/browser/*.test.mjs
+  step stock-clients node --test --test-force-exit --test-concurrency=2 tests/stock/*.test.mjs
+  step browser node --test --test-force-exit --test-concurrency=1 tests/browser/*.test.mjs
 fi
 
 # The lines in which each runner itself says how it went.
