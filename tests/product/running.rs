@@ -128,8 +128,9 @@ async fn a_shell_has_a_size_colours_and_job_control() -> Result<()> {
         "xterm-256color /home/runner /home/runner/workspace"
     );
     assert_eq!(shell.execute("printf 'ünï 😀'").await?, "ünï 😀");
-    shell.send("sleep 1000\r").await?;
-    shell.wait_for("sleep 1000").await?;
+    // It says by itself that it is in front: before that, the key would go to the shell.
+    shell.send("sh -c 'echo in-fro''nt; exec sleep 1000'\r").await?;
+    shell.wait_for("in-front").await?;
     shell.send("\u{1a}").await?;
     shell.wait_for("Stopped").await?;
     shell.execute("kill %1").await?;

@@ -484,17 +484,16 @@ impl Room {
     }
 
     fn carets(&mut self, id: PeerId, file: FileId, states: &[u8]) {
-        let echo = self.protocol(id) == Some(Protocol::YWebsocket);
+        // Stock clients give a server up after 30 s without a message: an echo is a sign of life.
+        let echo = self.protocol(id) != Some(Protocol::Live);
         let Some(document) = self.documents.get_mut(file) else { return };
-        if !document.subscribers.contains_key(&id) {
-            return;
-        }
+        let Some(subscription) = document.subscribers.get(&id) else { return };
+        let address = subscription.address.clone();
         match document.awareness.apply(id.0, states, wall_ms()) {
             Ok(Some(states)) => {
                 self.broadcast_awareness(file, &states, if echo { None } else { Some(id) });
             }
-            // A stock client takes an echo as a sign of life.
-            Ok(None) if echo => self.send_awareness(id, "", file),
+            Ok(None) if echo => self.send_awareness(id, &address, file),
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(repl = %self.repl, %file, %error, "an awareness message was refused");
