@@ -74,12 +74,10 @@ impl Config {
                 format!("--listen {listen} is not ADDRESS:PORT, such as 127.0.0.1:8080")
             })?;
         let sandbox = options.sandbox.unwrap_or(SandboxKind::Bubblewrap);
-        if sandbox == SandboxKind::Process {
-            if !listen.ip().is_loopback() {
-                bail!(
-                    "--sandbox=process runs programs without any isolation and listens on loopback only; use --listen 127.0.0.1:PORT or another --sandbox"
-                );
-            }
+        if sandbox == SandboxKind::Process && !listen.ip().is_loopback() {
+            bail!(
+                "--sandbox=process runs programs without any isolation and listens on loopback only; use --listen 127.0.0.1:PORT or another --sandbox"
+            );
         }
         let data_dir = match options.data_dir {
             Some(dir) => dir,
