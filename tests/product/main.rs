@@ -44,7 +44,7 @@ async fn at_rest(shell: &mut TerminalSocket, live: &mut LiveSocket, path: &str) 
     let mut seen = (String::new(), String::new());
     let start = std::time::Instant::now();
     while start.elapsed() < LIMIT {
-        let disk = shell.execute(&format!("base64 -w 0 < {path}")).await?;
+        let disk = shell.execute(&format!("base64 -w 0 {path} 2>/dev/null; true")).await?;
         live.listen(std::time::Duration::from_millis(50)).await?;
         let text = live.text(path)?;
         let document = BASE64_STANDARD.encode(&text);
