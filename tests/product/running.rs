@@ -45,6 +45,11 @@ async fn run_sees_exactly_what_the_editors_show() -> Result<()> {
         let mut console = api.terminal(&repl, started.terminal.as_str(), None).await?;
         console.wait_for(&format!("round {}", round * 11)).await?;
         console.wait_for_exit().await?;
+        // The console and the run's state come by two ways; the next run needs the second.
+        eventually("the run has ended", LIMIT, || async {
+            Ok(api.status(&repl).await?.live.run.and_then(|run| run.exit))
+        })
+        .await?;
     }
     Ok(())
 }
