@@ -282,7 +282,7 @@ impl Room {
 
     /// Sends every file into the new sandbox. What the open documents hold now becomes the base
     /// of their merge with the disk.
-    fn fill_sandbox(&mut self) {
+    pub(super) fn fill_sandbox(&mut self) {
         let Some(link) = self.sandbox.link().cloned() else { return };
         let mut folders = Vec::new();
         let mut ready = Vec::new();
