@@ -4,23 +4,22 @@
 //! Dirty is a comparison of positions. A flush takes states and positions in one turn; what is
 //! edited meanwhile stays owed. A snapshot is reloaded and compared before a manifest names it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod documents;
+mod files;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tandem_doc::Document;
-use tandem_doc::text::{self, TextFormat};
-use tandem_proto::agent::{AgentError, Op, Reply as AgentReply};
-use tandem_proto::live::AckLevel;
-use tandem_proto::{Epoch, FileId, Generation, Lsn, RelPath, limits};
-use tandem_sandbox::{AgentLink, LinkError};
-use tandem_store::{BlobRef, ContentHash, Manifest, NewSnapshot, Positions, ReplStore};
+use tandem_proto::{FileId, Lsn};
+use tandem_sandbox::AgentLink;
+use tandem_store::{Manifest, Positions, ReplStore};
 
+use self::documents::Captured;
+use self::files::{Dirty, StoredFile};
 use super::files::Stored;
 use super::mailbox::{Reply, RoomError};
-use super::{Continuation, PeerId, Room};
-use crate::archive::tar;
+use super::{Continuation, Room};
 use crate::lease::wall_ms;
 use crate::shared::Shared;
 
@@ -126,25 +125,10 @@ impl Saved {
     }
 }
 
-/// One document as it was in one turn.
-struct Captured {
-    file: FileId,
-    generation: Generation,
-    format: TextFormat,
-    state: Bytes,
-    text: String,
-    merged: BTreeMap<Epoch, Lsn>,
-    edits: u64,
-    lsn: Lsn,
-    readers: Vec<(PeerId, u64)>,
-    /// The disk has, or will be given, exactly this text.
-    on_disk: bool,
-}
-
 /// What a flush takes along.
 struct Capture {
     documents: Vec<Captured>,
-    files: Vec<(FileId, RelPath, Instant)>,
+    files: Vec<Dirty>,
     link: Option<AgentLink>,
     manifest: Manifest,
     stored: HashMap<FileId, Stored>,
@@ -156,7 +140,7 @@ struct Capture {
 struct Flushed {
     key: String,
     documents: Vec<(Captured, Stored)>,
-    files: Vec<(FileId, Instant, Option<BlobRef>)>,
+    files: Vec<StoredFile>,
     covered: Positions,
 }
 
@@ -234,49 +218,15 @@ impl Room {
     }
 
     fn capture(&mut self) -> Option<Capture> {
-        let mut documents = Vec::new();
-        let mut broken = None;
-        for file in &self.saved.unsaved {
-            let Some(document) = self.documents.get(*file) else { continue };
-            if !document.is_unsaved() {
-                continue;
+        let documents = match self.capture_documents() {
+            Ok(documents) => documents,
+            Err(broken) => {
+                self.document_broke(broken);
+                return None;
             }
-            let Ok(state) = document.doc.encode_state() else {
-                broken = Some(*file);
-                break;
-            };
-            let readers = document
-                .subscribers
-                .iter()
-                .map(|(peer, subscription)| (*peer, subscription.applied_seq))
-                .collect();
-            documents.push(Captured {
-                file: *file,
-                generation: document.generation,
-                format: document.format,
-                state: state.into(),
-                merged: document.merged.clone(),
-                text: document.doc.text(),
-                edits: document.edits,
-                lsn: self.last_lsn,
-                readers,
-                on_disk: !self.sandbox.is_up() || !document.is_unwritten(),
-            });
-        }
-        if let Some(file) = broken {
-            self.document_broke(file);
-            return None;
-        }
-        let link = self.sandbox.ready_link().cloned();
-        let files = match &link {
-            Some(_) => self
-                .files
-                .dirty()
-                .filter(|(file, _)| !self.project.skips(self.tree.path(*file).as_ref()))
-                .filter_map(|(file, since)| Some((file, self.tree.path(file)?, since)))
-                .collect(),
-            None => Vec::new(),
         };
+        let link = self.sandbox.ready_link().cloned();
+        let files = self.capture_files();
         let covered = self.covered();
         let seq = self.saved.next_seq;
         self.saved.next_seq += 1;
@@ -334,43 +284,8 @@ impl Room {
         for (captured, stored) in flushed.documents {
             self.document_saved(captured, stored);
         }
-        for (file, since, blob) in flushed.files {
-            self.files.mark_stored(file, since);
-            if let Some(blob) = blob
-                && self.tree.get(file).is_some()
-                && !matches!(self.files.stored(file), Some(Stored::Document { .. }))
-            {
-                self.files.set_stored(file, Stored::Blob(blob));
-            }
-        }
-        if self.files.dirty().next().is_some() {
-            self.saved.files_changed();
-        }
+        self.files_saved(flushed.files);
         self.shared.log.covered(self.repl, &flushed.covered);
-    }
-
-    fn document_saved(&mut self, captured: Captured, stored: Stored) {
-        let file = captured.file;
-        if self.tree.get(file).is_some() {
-            self.files.set_stored(file, stored);
-        }
-        let Some(document) = self.documents.get_mut(file) else { return };
-        document.saved_edits = captured.edits;
-        document.unsaved_bytes = 0;
-        if document.is_unsaved() {
-            document.unsaved_since = Some(Instant::now());
-        } else {
-            document.unsaved_since = None;
-            self.saved.unsaved.remove(&file);
-            if document.subscribers.is_empty() {
-                self.evict.insert(file);
-            }
-        }
-        for (peer, seq) in captured.readers {
-            if seq > 0 {
-                self.send_ack(peer, file, seq, AckLevel::Stored);
-            }
-        }
     }
 
     fn flush_failed(&mut self, error: &FlushError) {
@@ -421,39 +336,12 @@ async fn flush(
     let Capture { documents, files, link, mut manifest, mut stored, lsn, head } = capture;
     shared.log.wait_durable(lsn).await.map_err(store_error)?;
     let epoch = manifest.epoch;
-    let mut saved = Vec::with_capacity(documents.len());
-    for captured in documents {
-        let captured = verify(captured).await?;
-        let snapshot = NewSnapshot {
-            epoch,
-            file: captured.file,
-            generation: captured.generation,
-            lsn: captured.lsn,
-            state: captured.state.clone(),
-            text_hash: ContentHash::of(captured.text.as_bytes()),
-            merged: captured.merged.clone(),
-        };
-        let key = store.put_snapshot(&snapshot).await.map_err(store_error)?;
-        let bytes = text::encode_file(&captured.text, captured.format);
-        let document = Stored::Document {
-            generation: captured.generation,
-            format: captured.format,
-            snapshot: Some(key),
-            hash: captured.on_disk.then(|| *blake3::hash(&bytes).as_bytes()),
-            size: bytes.len() as u64,
-        };
-        stored.insert(captured.file, document.clone());
-        saved.push((captured, document));
-    }
-    let mut stored_files = Vec::with_capacity(files.len());
-    for (file, path, since) in files {
-        let Some(link) = &link else { continue };
-        let blob = store_file(store, link, path).await?;
-        if let Some(blob) = &blob {
-            stored.insert(file, Stored::Blob(blob.clone()));
-        }
-        stored_files.push((file, since, blob));
-    }
+    let saved = documents::store(store, epoch, documents).await?;
+    stored.extend(saved.iter().map(|(captured, stored)| (captured.file, stored.clone())));
+    let stored_files = files::store(store, link.as_ref(), files).await?;
+    stored.extend(
+        stored_files.iter().filter_map(|file| Some((file.file, Stored::Blob(file.blob.clone()?)))),
+    );
     super::open::set_contents(&mut manifest, &stored);
     manifest.saved_ms = wall_ms();
     let covered = manifest.covered.clone();
@@ -464,34 +352,4 @@ async fn flush(
         Ok(false) => Err(FlushError::HeadMoved),
         Err(error) => Err(store_error(error)),
     }
-}
-
-/// A snapshot is trusted after it was loaded again and compared.
-async fn verify(captured: Captured) -> Result<Captured, FlushError> {
-    tokio::task::spawn_blocking(move || match Document::load(1, &captured.state) {
-        Ok(document) if document.text() == captured.text => Ok(captured),
-        _ => Err(FlushError::Diverged(captured.file)),
-    })
-    .await
-    .map_err(store_error)?
-}
-
-/// Stores one file of the workspace; `None` when it is gone or cannot be read.
-async fn store_file(
-    store: &ReplStore,
-    link: &AgentLink,
-    path: RelPath,
-) -> Result<Option<BlobRef>, FlushError> {
-    let content = match link
-        .request(Op::Read { path: path.clone(), max_bytes: limits::MAX_TEXT_BYTES as u64 })
-        .await
-    {
-        Ok(AgentReply::Content { content, .. }) => Some(content),
-        Ok(_) => None,
-        Err(LinkError::Agent(AgentError::TooLarge)) => tar::read_one(link, &path).await,
-        Err(LinkError::Agent(_)) => None,
-        Err(_) => return Err(FlushError::Gone),
-    };
-    let Some(content) = content else { return Ok(None) };
-    store.put_blob(content).await.map(Some).map_err(store_error)
 }
