@@ -2,9 +2,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tandem_proto::api::SandboxStatus;
-use tandem_testkit::{LIMIT, Options, eventually};
+use tandem_testkit::{LIMIT, Options, eventually, within};
 
 use crate::python_on;
+
+/// How long a repl that is being closed may take until it is open again, on a busy machine.
+const CLOSING: Duration = Duration::from_secs(8);
 
 fn short_grace() -> Options {
     Options { idle_grace: "1s".to_owned(), ..Options::default() }
@@ -76,7 +79,8 @@ async fn coming_and_going_many_times_loses_nothing() -> Result<()> {
     let (server, api, repl) =
         python_on(Options { idle_grace: "100ms".to_owned(), ..Options::default() }).await?;
     for round in 0..8u64 {
-        let mut live = api.live(&repl).await?;
+        // Nothing that waits for something else may hold up a closing.
+        let mut live = within("the closing and opening", CLOSING, api.live(&repl)).await?;
         live.join("main.py").await?;
         live.append("main.py", &format!("# round {round}\n")).await?;
         live.fsynced("main.py").await?;

@@ -371,6 +371,7 @@ impl Room {
 
     fn tick(&mut self, now: Instant) {
         self.write_due_documents(now);
+        self.finish_overdue_scan(now);
         self.flush_if_due(now);
         self.expire_awareness();
         self.leave_if_due(now);

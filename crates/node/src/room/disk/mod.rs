@@ -5,6 +5,7 @@
 //! [`tandem_doc::DiskMerge`]; the file operations are the agent's.
 
 mod inspect;
+mod scan;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -33,6 +34,8 @@ pub struct Disk {
     scan: Vec<Entry>,
     /// The scan was answered: so many entries, and whether there were more than the limit.
     scan_answer: Option<(usize, bool)>,
+    /// Entries of an answered scan are waited for until then.
+    scan_until: Option<Instant>,
     barriers: Vec<(Instant, Continuation)>,
     after_scan: Vec<Continuation>,
     adopted: bool,
@@ -89,6 +92,7 @@ impl Disk {
     pub fn connection_lost(&mut self) {
         self.scanning = false;
         self.scan_answer = None;
+        self.scan_until = None;
         self.scan.clear();
     }
 
@@ -96,6 +100,6 @@ impl Disk {
     pub fn deadline(&self, documents: &Documents) -> Option<Instant> {
         let write = self.unwritten.iter().filter_map(|file| documents.get(*file)?.disk.due).min();
         let barrier = self.barriers.iter().map(|(until, _)| *until).min();
-        write.into_iter().chain(barrier).min()
+        write.into_iter().chain(barrier).chain(self.scan_until).min()
     }
 }
