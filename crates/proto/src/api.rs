@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::agent::{Exit, TerminalKind};
-use crate::id::{FileId, LinkId, MemberId, ReplId, TerminalId};
+use crate::history::{
+    BlameLines, Checkpoint, CheckpointReason, CheckpointRestored, CreateCheckpoint, FileHistory,
+    HistoryAuthor, HistorySession, VersionRestored,
+};
+use crate::id::{CheckpointId, FileId, LinkId, MemberId, ReplId, TerminalId};
 use crate::problem::Problem;
 use crate::role::Role;
 
@@ -437,7 +441,7 @@ pub enum TerminalServerMessage {
 pub fn typescript() -> String {
     let config = ts_rs::Config::default();
     let mut out = String::from(
-        "// Generated from crates/proto/src/api.rs by `UPDATE_GEN=1 cargo test -p tandem-proto`. Do not edit.\n",
+        "// Generated from crates/proto by `UPDATE_GEN=1 cargo test -p tandem-proto`. Do not edit.\n",
     );
     macro_rules! decl {
         ($($name:ty),* $(,)?) => {
@@ -488,6 +492,16 @@ pub fn typescript() -> String {
         ReplStatus,
         TerminalClientMessage,
         TerminalServerMessage,
+        CheckpointId,
+        HistoryAuthor,
+        FileHistory,
+        HistorySession,
+        BlameLines,
+        VersionRestored,
+        CreateCheckpoint,
+        Checkpoint,
+        CheckpointReason,
+        CheckpointRestored,
     );
     out
 }

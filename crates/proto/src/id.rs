@@ -115,6 +115,16 @@ random_id!(
     /// A share link (not its secret token).
     LinkId, "a link id"
 );
+random_id!(
+    /// A saved state of a whole repl that people can go back to.
+    CheckpointId, "a checkpoint id"
+);
+
+impl MemberId {
+    /// Author of what programs in a sandbox write to files. No person has it: people's ids are
+    /// random.
+    pub const PROGRAM: MemberId = MemberId(*b"aprogramaaaaaaaa");
+}
 
 impl FileId {
     /// The folder that holds a repl's top-level files.

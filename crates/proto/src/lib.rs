@@ -5,6 +5,7 @@ pub mod agent;
 pub mod api;
 pub mod collab;
 pub mod grant;
+pub mod history;
 pub mod id;
 pub mod internal;
 pub mod lib0;
@@ -16,7 +17,8 @@ pub mod role;
 
 pub use grant::{Grant, GrantError, GrantSigner, GrantVerifier};
 pub use id::{
-    BootId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, ReplId, SandboxId, TerminalId,
+    BootId, CheckpointId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, ReplId,
+    SandboxId, TerminalId,
 };
 pub use path::{PathError, RelPath};
 pub use role::Role;

@@ -1,4 +1,4 @@
-// Generated from crates/proto/src/api.rs by `UPDATE_GEN=1 cargo test -p tandem-proto`. Do not edit.
+// Generated from crates/proto by `UPDATE_GEN=1 cargo test -p tandem-proto`. Do not edit.
 
 export type FileId = string;
 
@@ -534,3 +534,143 @@ driver: MemberId | null, } | { "type": "exit",
  * How.
  */
 exit: Exit, };
+
+export type CheckpointId = string;
+
+export type HistoryAuthor = { 
+/**
+ * Id.
+ */
+id: MemberId, 
+/**
+ * Name when last seen.
+ */
+name: string, 
+/**
+ * `#rrggbb`.
+ */
+colour: string, };
+
+export type FileHistory = { 
+/**
+ * The file's identity; its history follows it over renames.
+ */
+file: FileId, 
+/**
+ * Everybody who ever wrote in it, as far as the history goes.
+ */
+authors: Array<HistoryAuthor>, 
+/**
+ * The oldest edit that is kept; `None` without any.
+ */
+from_ms: number | null, 
+/**
+ * The newest.
+ */
+to_ms: number | null, 
+/**
+ * Newest first.
+ */
+sessions: Array<HistorySession>, 
+/**
+ * There are older sessions than the last of these: ask again with its `from_ms` as `before`.
+ */
+more: boolean, };
+
+export type HistorySession = { 
+/**
+ * Unique within the file.
+ */
+id: string, 
+/**
+ * Its first edit, milliseconds since the Unix epoch.
+ */
+from_ms: number, 
+/**
+ * Its last edit. The text as of this moment is the session's version.
+ */
+to_ms: number, 
+/**
+ * Who wrote; empty when nobody knows.
+ */
+authors: Array<MemberId>, 
+/**
+ * UTF-16 units written.
+ */
+inserted: number, 
+/**
+ * UTF-16 units removed.
+ */
+deleted: number, };
+
+export type BlameLines = { 
+/**
+ * The first line, counted from 1.
+ */
+line: number, 
+/**
+ * How many.
+ */
+lines: number, 
+/**
+ * Who; `None` when nobody knows.
+ */
+author: MemberId | null, 
+/**
+ * When; `None` when nobody knows.
+ */
+ms: number | null, };
+
+export type VersionRestored = { 
+/**
+ * Whether the text was another one.
+ */
+changed: boolean, };
+
+export type CreateCheckpoint = { 
+/**
+ * 1–80 characters; made up when absent.
+ */
+name?: string, };
+
+export type Checkpoint = { 
+/**
+ * Id.
+ */
+id: CheckpointId, 
+/**
+ * Chosen by people, or what it was made before.
+ */
+name: string, 
+/**
+ * Milliseconds since the Unix epoch.
+ */
+made_ms: number, 
+/**
+ * Who made it or did what it was made before.
+ */
+author: HistoryAuthor | null, 
+/**
+ * Why.
+ */
+reason: CheckpointReason, 
+/**
+ * How many files it holds.
+ */
+files: number, };
+
+export type CheckpointReason = "manual" | "import" | "restore" | "replace";
+
+export type CheckpointRestored = { 
+/**
+ * The one that holds how it was before: restoring that undoes this.
+ */
+before: CheckpointId, 
+/**
+ * Files that were written, made or brought back.
+ */
+changed: number, 
+/**
+ * Files that came later and were deleted; they can be restored for 7 days.
+ */
+deleted: number, };
