@@ -191,6 +191,41 @@ async fn a_killed_server_keeps_its_terminals() -> Result<()> {
     Ok(())
 }
 
+/// What is missing in a sandbox that was never filled was not deleted by anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn dying_while_a_sandbox_is_filled_deletes_nothing() -> Result<()> {
+    const FILES: usize = 40;
+    let (mut server, api, repl) = python().await?;
+    let content = vec![7u8; 200_000];
+    for file in 0..FILES {
+        api.write(&repl, &format!("data/{file}.bin"), content.clone()).await?;
+    }
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..12 {
+        let live = api.live(&repl).await?;
+        // From before the launch to after the last file.
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
+        server.kill().await?;
+        drop(live);
+        server.restart().await?;
+        let back = api.live(&repl).await?;
+        api.sandbox_ready(&repl).await?;
+        let counted = api.execute(&repl, "ls data | wc -l; cat data/* | wc -c").await?;
+        let expected = format!("{FILES}\n{}", FILES * content.len());
+        ensure!(counted == expected, "round {round}, seed {seed}: {counted}");
+        ensure!(api.text(&repl, "main.py").await.is_ok(), "round {round}, seed {seed}");
+        drop(back);
+        if round % 2 == 0 {
+            // The next round begins with a new sandbox.
+            server.stop().await?;
+            server.restart().await?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_blob_store_alone_brings_everything_back() -> Result<()> {
     lost_machine(Options::default()).await

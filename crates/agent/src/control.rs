@@ -129,6 +129,10 @@ async fn request(agent: &Arc<Agent>, id: u64, op: Op, answers: &Answers) {
             agent.ports().check(agent.outbox()).await;
             Ok(Reply::Done)
         }
+        Op::MarkFilled => {
+            agent.mark_filled();
+            Ok(Reply::Done)
+        }
         Op::StopProcesses { grace_ms } => {
             let answers = answers.clone();
             let grace = Duration::from_millis(grace_ms).min(MAX_GRACE);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tandem_proto::agent::{AgentError, Dial, Hello, VERSION};
@@ -50,6 +51,7 @@ pub struct Agent {
     files: mpsc::Sender<FileRequest>,
     streams: Arc<Semaphore>,
     tasks: TaskTracker,
+    filled: AtomicBool,
 }
 
 impl Agent {
@@ -93,6 +95,11 @@ impl Agent {
         &self.tasks
     }
 
+    /// The workspace holds the repl's files; the next node is told.
+    pub fn mark_filled(&self) {
+        self.filled.store(true, Ordering::Relaxed);
+    }
+
     /// Answers a stream that is one too many.
     pub fn refuse_stream(&self, stream: u64) {
         let socket = self.config.socket.clone();
@@ -131,6 +138,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), StartErr
         files,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         tasks,
+        filled: AtomicBool::new(false),
     });
     let reaping = reaper.run(ended_children);
     tokio::pin!(reaping);
@@ -172,6 +180,7 @@ async fn connected(agent: &Arc<Agent>, connection: UnixStream) -> bool {
         version: VERSION,
         sandbox: agent.config.sandbox,
         terminals: agent.terminals.states(),
+        filled: agent.filled.load(Ordering::Relaxed),
     };
     let (reader, mut writer) = connection.into_split();
     if frame::write(&mut writer, &Dial::Control(hello)).await.is_err() {

@@ -85,10 +85,23 @@ fn signal_all(signal: Signal) {
     for process in list().into_iter().filter(|process| process.pid != own && !process.zombie) {
         let _ = kill_process(process.pid, signal);
         if signal == Signal::TERM {
+            if ignores(process.pid, Signal::TERM) {
+                // An interactive shell: it ends when its terminal hangs up.
+                let _ = kill_process(process.pid, Signal::HUP);
+            }
             // A stopped process would not see the request.
             let _ = kill_process(process.pid, Signal::CONT);
         }
     }
+}
+
+/// Whether a process ignores a signal, by `SigIgn` of its status.
+fn ignores(pid: Pid, signal: Signal) -> bool {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
 /// CPU, memory and processes of the sandbox, and the disk its workspace is on.

@@ -55,6 +55,9 @@ pub struct Hello {
     pub sandbox: SandboxId,
     /// Terminals that live, or ended and were not closed yet.
     pub terminals: Vec<TerminalState>,
+    /// A node has said that the workspace holds the repl's files ([`Op::MarkFilled`]). Without
+    /// it no program ran, and a missing file is one that was not copied yet.
+    pub filled: bool,
 }
 
 /// One terminal as the agent knows it.
@@ -233,6 +236,8 @@ pub enum Op {
     Usage,
     /// Look at listening ports now instead of at the next second.
     CheckPorts,
+    /// The workspace holds every file of the repl: said before any program may run.
+    MarkFilled,
 }
 
 /// What must be at a path before a write.

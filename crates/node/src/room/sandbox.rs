@@ -351,6 +351,15 @@ impl Room {
                 Ok(()) => fill(&link, files, &folders, &links).await,
                 Err(error) => Err(error.to_string()),
             };
+            // Nothing runs before this: a server that dies earlier leaves no program behind that
+            // could have deleted what is missing.
+            let outcome = match outcome {
+                Ok(filled) => match link.request(Op::MarkFilled).await {
+                    Ok(_) => Ok(filled),
+                    Err(error) => Err(error.to_string()),
+                },
+                Err(reason) => Err(reason),
+            };
             Box::new(move |room: &mut Room| match outcome {
                 Ok(filled) => room.sandbox_filled(filled),
                 Err(reason) => room.abandon_sandbox(format!("The files could not be copied into the sandbox: {reason}")),
@@ -464,6 +473,11 @@ impl Room {
     fn agent_connected(&mut self, hello: Hello) {
         self.terminals.agent_has(hello.terminals);
         self.live.changed();
+        if self.disk.is_adopted() && !hello.filled {
+            tracing::info!(repl = %self.repl, "an earlier server died while it filled this sandbox");
+            self.disk.fill_again();
+            return self.fill_sandbox();
+        }
         // The first connection of a new sandbox is not scanned: it is being filled.
         if self.disk.is_known() || self.disk.is_adopted() {
             self.rescan();

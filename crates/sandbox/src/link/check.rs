@@ -123,6 +123,7 @@ pub(super) fn reply(op: &Op, reply: &Reply) -> Result<(), Violation> {
             | Op::Resize { .. }
             | Op::Signal { .. }
             | Op::CloseTerminal { .. }
+            | Op::MarkFilled
             | Op::StopProcesses { .. }
             | Op::CheckPorts,
             Reply::Done,
@@ -165,7 +166,8 @@ mod tests {
             exit: None,
             started_ms: 0,
         };
-        let good = Hello { version: VERSION, sandbox, terminals: vec![state.clone()] };
+        let good =
+            Hello { version: VERSION, sandbox, terminals: vec![state.clone()], filled: true };
         assert_eq!(hello(&good, sandbox), Ok(()));
         assert!(hello(&good, SandboxId::from_random([9; 10])).is_err());
         assert!(hello(&Hello { version: 2, ..good.clone() }, sandbox).is_err());

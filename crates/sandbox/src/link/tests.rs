@@ -40,7 +40,7 @@ fn own() -> Peer {
 }
 
 fn hello() -> Hello {
-    Hello { version: VERSION, sandbox: sandbox(), terminals: Vec::new() }
+    Hello { version: VERSION, sandbox: sandbox(), terminals: Vec::new(), filled: false }
 }
 
 impl Bench {

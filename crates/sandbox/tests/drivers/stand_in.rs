@@ -36,7 +36,7 @@ fn serve(path: &str) -> io::Result<()> {
     let sandbox = std::env::var("TANDEM_SANDBOX").ok().and_then(|id| id.parse().ok());
     let sandbox = sandbox.ok_or_else(|| io::Error::other("no id"))?;
     let mut control = UnixStream::connect(path)?;
-    let hello = Hello { version: VERSION, sandbox, terminals: Vec::new() };
+    let hello = Hello { version: VERSION, sandbox, terminals: Vec::new(), filled: false };
     write(&mut control, &Dial::Control(hello))?;
     loop {
         match read(&mut control)? {
@@ -56,7 +56,7 @@ fn serve(path: &str) -> io::Result<()> {
 fn answer(op: Op) -> Result<Reply, AgentError> {
     match op {
         Op::Usage => Ok(Reply::Usage(Usage::default())),
-        Op::StopProcesses { .. } | Op::CloseTerminal { .. } => Ok(Reply::Done),
+        Op::StopProcesses { .. } | Op::CloseTerminal { .. } | Op::MarkFilled => Ok(Reply::Done),
         Op::Spawn(spawn) => spawned(spawn),
         _ => Err(AgentError::Invalid("not in the stand-in".into())),
     }

@@ -47,6 +47,11 @@ impl Disk {
         self.adopted = true;
     }
 
+    /// The sandbox was there, but not yet its files: it is as good as new.
+    pub fn fill_again(&mut self) {
+        self.adopted = false;
+    }
+
     /// Whether the sandbox was there before this server and was not scanned yet.
     pub fn is_adopted(&self) -> bool {
         self.adopted

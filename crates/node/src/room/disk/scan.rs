@@ -92,14 +92,6 @@ impl Room {
                 None => drop(self.disk.changed.insert(entry.path)),
             }
         }
-        let is_whole = self.tree.iter().all(|(file, _)| present.contains(&file));
-        if self.disk.adopted && !partial && !is_whole && self.terminals.infos().is_empty() {
-            // No program ever ran there, so none deleted anything: the server before us died
-            // while it was filling this sandbox.
-            self.disk.adopted = false;
-            self.fill_sandbox();
-            return self.scan_settled();
-        }
         if truncated {
             self.live
                 .note("The workspace has too many files; some are not shown or saved.".to_owned());
