@@ -16,11 +16,14 @@ mod leaving;
 mod live;
 mod loading;
 mod mailbox;
+mod manifest;
 mod open;
 mod people;
 mod project;
+mod replay;
 mod run;
 mod sandbox;
+mod seed;
 mod sync;
 mod terminals;
 mod trash;
@@ -40,8 +43,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::RoomConfig;
 pub use mailbox::{Ask, Command, FileContent, NewPeer, NewVisitor, Reply, RoomError, WriteFile};
-pub(crate) use open::{OpenError, SeedFile, open, seed};
+pub(crate) use open::{OpenError, open};
 pub use project::{DEFAULT_TASK, Project};
+pub(crate) use seed::{SeedFile, seed};
 
 use crate::lease::{HeldLease, wall_ms};
 use crate::shared::Shared;

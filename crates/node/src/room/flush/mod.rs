@@ -342,7 +342,7 @@ async fn flush(
     stored.extend(
         stored_files.iter().filter_map(|file| Some((file.file, Stored::Blob(file.blob.clone()?)))),
     );
-    super::open::set_contents(&mut manifest, &stored);
+    super::manifest::set_contents(&mut manifest, &stored);
     manifest.saved_ms = wall_ms();
     let covered = manifest.covered.clone();
     let repl = manifest.repl;
