@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tandem_proto::api::TreeKind;
-use tandem_testkit::{LIMIT, LiveSocket, TerminalSocket, eventually};
+use tandem_testkit::{LIMIT, LiveSocket, Options, TerminalSocket, eventually};
 
-use crate::{at_rest, python_in_sandbox};
+use crate::{at_rest, python_in_sandbox, python_on};
 
 /// A server, a shell in its sandbox, and one joined document with this text.
 macro_rules! open_document {
@@ -250,4 +250,70 @@ async fn a_text_that_turns_binary_and_back() -> Result<()> {
         Ok((fresh.join("f.txt").await?.replica.text() == "text again\n").then_some(()))
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_was_binary_meanwhile_is_not_merged_with_its_past() -> Result<()> {
+    let (server, api, repl) =
+        python_on(Options { idle_grace: "500ms".to_owned(), ..Options::default() }).await?;
+    let mut live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    api.write(&repl, "f.txt", "first life\n").await?;
+    live.join("f.txt").await?;
+    live.append("f.txt", "typed\n").await?;
+    live.stored("f.txt").await?;
+    // Its snapshot belongs to this opening of the repl, what follows to the next.
+    drop(live);
+    server.no_sandboxes(LIMIT).await?;
+    let mut live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    let mut shell = api.shell(&repl).await?;
+    shell.execute("printf 'a\\000b' > f.txt").await?;
+    eventually("the bytes are served", LIMIT, || async {
+        Ok((api.read(&repl, "f.txt").await? == b"a\0b").then_some(()))
+    })
+    .await?;
+    // Level 2 of a later edit says that what came before it is stored as well.
+    live.join("main.py").await?;
+    live.append("main.py", "# later\n").await?;
+    live.stored("main.py").await?;
+    shell.execute("printf 'second life\\n' > f.txt").await?;
+    drop(live);
+    let mut live = eventually("it opens as a document again", LIMIT, || async {
+        let mut fresh = api.live(&repl).await?;
+        let text = fresh.join("f.txt").await?.replica.text();
+        Ok((text == "second life\n").then_some(fresh))
+    })
+    .await?;
+    live.append("f.txt", "typed\n").await?;
+    live.stored("f.txt").await?;
+    drop(live);
+    shell.leave().await;
+    server.no_sandboxes(LIMIT).await?;
+    let mut fresh = api.live(&repl).await?;
+    assert_eq!(fresh.join("f.txt").await?.replica.text(), "second life\ntyped\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_turned_binary_outlives_its_sandbox() -> Result<()> {
+    let (server, api, repl) =
+        python_on(Options { idle_grace: "500ms".to_owned(), ..Options::default() }).await?;
+    let mut live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    api.write(&repl, "f.txt", "a text\n").await?;
+    live.join("f.txt").await?;
+    live.append("f.txt", "typed\n").await?;
+    live.stored("f.txt").await?;
+    let mut shell = api.shell(&repl).await?;
+    shell.execute("printf 'a\\000b' > f.txt").await?;
+    eventually("the bytes are served", LIMIT, || async {
+        Ok((api.read(&repl, "f.txt").await? == b"a\0b").then_some(()))
+    })
+    .await?;
+    shell.leave().await;
+    drop(live);
+    server.no_sandboxes(LIMIT).await?;
+    assert_eq!(api.read(&repl, "f.txt").await?, b"a\0b");
+    Ok(())
 }

@@ -296,3 +296,34 @@ async fn one_data_directory_has_one_server() -> Result<()> {
     assert!(api.text(&repl, "main.py").await.is_ok(), "the first one goes on");
     Ok(())
 }
+
+/// The machine is lost right after a document was made from a stored file: made once more, it must
+/// not stand twice in the text of a browser that held the first one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_document_is_not_doubled_by_who_still_holds_it() -> Result<()> {
+    let (mut server, api, repl) = python().await?;
+    let mut live = api.live(&repl).await?;
+    let begin = live.join("main.py").await?.replica.text();
+    live.append("main.py", "# typed\n").await?;
+    live.fsynced("main.py").await?;
+    let held = live.take("main.py")?;
+    drop(live);
+    server.kill().await?;
+    server.wipe_data_dir()?;
+    server.restart().await?;
+
+    let mut back = eventually("the repl is found again", LIMIT, || async {
+        let mut live = api.live(&repl).await?;
+        live.join("main.py").await?;
+        Ok(Some(live))
+    })
+    .await?;
+    back.take("main.py")?;
+    drop(back);
+    let mut back = api.live(&repl).await?;
+    back.join_with("main.py", held).await?;
+    back.fsynced("main.py").await?;
+    assert_eq!(back.text("main.py")?, format!("{begin}# typed\n"));
+    assert_eq!(api.text(&repl, "main.py").await?, format!("{begin}# typed\n"));
+    Ok(())
+}

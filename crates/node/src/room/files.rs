@@ -309,7 +309,7 @@ impl Room {
     fn replace_text(&mut self, id: FileId, request: WriteFile, reply: Reply<TreeEntry>) {
         let Ok((text, format)) = tandem_doc::text::decode_file(&request.content) else {
             // No longer text: the document ends, the bytes are the file.
-            self.drop_document(id, Refusal::NotText);
+            self.end_document(id);
             return self.store_then_write(request, reply);
         };
         match self.documents.slot_mut(id) {
@@ -501,6 +501,19 @@ impl Room {
         self.disk.unwritten.remove(&file);
         self.saved.unsaved.remove(&file);
         self.evict.remove(&file);
+    }
+
+    /// A file is no longer what its document was. What is at its path now is another file, whose
+    /// id is the answer: a later document of this one would be merged with its old snapshots.
+    pub(super) fn end_document(&mut self, file: FileId) -> FileId {
+        self.drop_document(file, Refusal::NotText);
+        self.files.forget(file);
+        self.disk.forget(file);
+        let Some(node) = self.tree.get(file).cloned() else { return file };
+        let id = self.shared.random_file_id();
+        self.change_tree(Change::Remove { id: file });
+        self.change_tree(Change::Put { id, node });
+        id
     }
 
     /// Keeps what was deleted for undo, newest last.

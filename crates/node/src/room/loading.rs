@@ -169,14 +169,10 @@ impl Room {
         else {
             return;
         };
-        if let Some(format) = seed.as_ref().map(|seed| seed.format) {
-            let stored = Stored::Document {
-                generation: Generation(1),
-                format,
-                snapshot: None,
-                hash: None,
-                size: 0,
-            };
+        if let Some((generation, format)) = seed.as_ref().map(|seed| (seed.generation, seed.format))
+        {
+            let stored =
+                Stored::Document { generation, format, snapshot: None, hash: None, size: 0 };
             self.log_content(file, stored);
         }
         if let Some(update) = seed.and_then(|seed| seed.update) {
@@ -269,13 +265,17 @@ impl Room {
     ) -> Result<(OpenDocument, Option<Seed>), (Refusal, String)> {
         let (text, format) =
             text::decode_file(bytes).map_err(|reason| (Refusal::NotText, reason.to_string()))?;
+        let unusable = |reason: tandem_doc::Rejected| (Refusal::Unavailable, reason.to_string());
+        let (client, generation) = seed_identity(file, bytes);
+        let update = Document::new(client).replace(&text).map_err(unusable)?;
         let mut doc = Document::new(self.shared.random_client_id());
-        let update =
-            doc.replace(&text).map_err(|reason| (Refusal::Unavailable, reason.to_string()))?;
-        let mut document = open_document(doc, Generation(1), format, DiskMerge::new(text));
+        if let Some(update) = &update {
+            doc.merge_stored(update).map_err(unusable)?;
+        }
+        let mut document = open_document(doc, generation, format, DiskMerge::new(text));
         document.disk.disk_hash = Some(*blake3::hash(bytes).as_bytes());
         document.disk.signature = self.files.at_rest(file).map(|at_rest| at_rest.signature);
-        Ok((document, Some(Seed { format, update })))
+        Ok((document, Some(Seed { generation, format, update })))
     }
 
     /// Does something when a document is there, or could not be loaded.
@@ -338,8 +338,27 @@ impl Room {
 }
 
 struct Seed {
+    generation: Generation,
     format: TextFormat,
     update: Option<Vec<u8>>,
+}
+
+/// Who writes a file's bytes into its document, and the history that begins with them. A seed can
+/// be lost with its machine after a browser got it. Made again from the same bytes it is the same
+/// edit, so that the browser's copy merges with it; from other bytes it is another history, so that
+/// the copy is not merged.
+fn seed_identity(file: FileId, bytes: &[u8]) -> (u64, Generation) {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(file.as_str().as_bytes()).update(bytes);
+    let mut numbers = hasher.finalize_xof();
+    let mut number = || {
+        let mut bytes = [0; 8];
+        numbers.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    // In the range of random client ids. Generations leave room for the ones that come after.
+    let client = (1 << 32) + number() % ((1 << 53) - (1 << 32));
+    (client, Generation(1 + number() % (1 << 32)))
 }
 
 fn open_document(

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tandem_doc::{DiskMerge, text};
 use tandem_proto::agent::{AgentError, Entry, EntryKind, Op, Reply as AgentReply};
-use tandem_proto::live::Refusal;
 use tandem_proto::{FileId, RelPath, limits};
 use tandem_sandbox::{AgentLink, LinkError};
 
@@ -179,7 +178,9 @@ impl Room {
                 std::mem::discriminant(&node.kind) != std::mem::discriminant(&kind)
             })
         {
-            self.drop_document(file, Refusal::NotText);
+            if self.has_document(file) {
+                self.end_document(file);
+            }
             self.files.forget(file);
         }
         let Some(file) = self.put_entry(path, kind, entry) else { return };
@@ -192,7 +193,7 @@ impl Room {
             match content {
                 Some(content) => self.file_read(file, content, entry.clone()),
                 None if entry.signature.size > limits::MAX_TEXT_BYTES as u64 => {
-                    self.no_longer_text(file)
+                    self.no_longer_text(file, entry)
                 }
                 // It became a document while we looked, or changed while it was read: again.
                 None => drop(self.disk.changed.insert(path.clone())),
@@ -234,9 +235,9 @@ impl Room {
         Some(id)
     }
 
-    fn no_longer_text(&mut self, file: FileId) {
-        self.drop_document(file, Refusal::NotText);
-        self.files.forget(file);
+    fn no_longer_text(&mut self, file: FileId, entry: &Entry) {
+        let file = self.end_document(file);
+        self.disk.saw(file, entry.signature);
         self.files.mark_dirty(file);
         self.files.mark_not_text(file);
         self.saved.files_changed();
@@ -273,7 +274,7 @@ impl Room {
             return;
         }
         let Ok((text, format)) = text::decode_file(content) else {
-            return self.no_longer_text(file);
+            return self.no_longer_text(file, entry);
         };
         document.format = format;
         let base_is_lost = document.disk.merge.base_text().is_none();
