@@ -4,6 +4,7 @@
 //! The invariant of everything here: stored bytes are immutable, carry a magic, a version and a
 //! checksum, and unknown, missing or corrupt ones are a typed error, never an empty result.
 
+pub mod alive;
 pub mod blob;
 mod data_dir;
 mod hash;
@@ -11,6 +12,7 @@ pub mod log;
 mod object;
 mod position;
 mod repl;
+pub mod ship;
 mod template;
 
 pub use blob::{BlobError, BlobErrorKind, BlobStore, BlobStoreUrl, ObjectInfo};

@@ -32,6 +32,8 @@ pub(crate) enum ObjectKind {
     Catalogue = 5,
     Template = 6,
     Scrollback = 7,
+    LogChunk = 8,
+    Heartbeat = 9,
 }
 
 /// Why an object can't be had. Nothing here may be taken for "there is none".

@@ -19,6 +19,14 @@ impl MemoryStore {
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, (Bytes, u64)>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Makes everything in it this much older.
+    #[cfg(test)]
+    pub(crate) fn age(&self, by: std::time::Duration) {
+        for (_, modified_ms) in self.objects().values_mut() {
+            *modified_ms -= by.as_millis() as u64;
+        }
+    }
 }
 
 #[async_trait]

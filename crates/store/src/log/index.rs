@@ -85,7 +85,71 @@ pub(super) struct ReadSpan {
     pub holes: Vec<(Lsn, Lsn)>,
 }
 
+/// For each repl the first of its records that no committed manifest is known to cover.
+pub(super) type Uncovered = HashMap<ReplId, Lsn>;
+
+/// One file of a [`super::Tail`].
+#[derive(Debug, Clone)]
+pub(super) struct TailSegment {
+    pub path: PathBuf,
+    pub last: Lsn,
+    pub damaged: bool,
+}
+
 impl Index {
+    /// The files of one boot that may hold records above `after`, in the order of writing.
+    pub fn tail_segments(&self, (node, boot): (NodeId, BootId), after: Lsn) -> Vec<TailSegment> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.node == node && segment.boot == boot)
+            .filter(|segment| segment.last > after)
+            .map(|segment| TailSegment {
+                path: segment.path.clone(),
+                last: segment.last,
+                damaged: segment.damaged,
+            })
+            .collect()
+    }
+
+    /// The boots with uncovered records, in the order of writing.
+    pub fn boots(&self) -> Vec<(NodeId, BootId)> {
+        let mut boots: Vec<(NodeId, BootId)> = self
+            .segments
+            .iter()
+            .filter(|segment| !segment.repls.is_empty())
+            .map(|segment| (segment.node, segment.boot))
+            .collect();
+        boots.dedup();
+        boots
+    }
+
+    /// The last record of a boot that was found.
+    pub fn last_of(&self, (node, boot): (NodeId, BootId)) -> Lsn {
+        self.segments
+            .iter()
+            .filter(|segment| segment.node == node && segment.boot == boot)
+            .map(|segment| segment.last)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Of one boot. What is not in it is covered.
+    pub fn uncovered(&self, (node, boot): (NodeId, BootId)) -> Uncovered {
+        let mut uncovered = Uncovered::new();
+        let of_boot =
+            self.segments.iter().filter(|segment| segment.node == node && segment.boot == boot);
+        for (repl, span) in of_boot.flat_map(|segment| &segment.repls) {
+            let first = uncovered.entry(*repl).or_insert(span.first);
+            *first = (*first).min(span.first);
+        }
+        for (repl, first) in &mut uncovered {
+            if let Some(covered) = self.covered_to(*repl, node, boot) {
+                *first = (*first).max(Lsn(covered.0.saturating_add(1)));
+            }
+        }
+        uncovered
+    }
+
     pub fn repls(&self) -> Vec<ReplId> {
         let repls: BTreeSet<ReplId> =
             self.segments.iter().flat_map(|segment| segment.repls.keys().copied()).collect();

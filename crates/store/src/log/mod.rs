@@ -11,6 +11,7 @@ mod queue;
 mod reader;
 mod scan;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,6 +29,7 @@ use crate::position::Positions;
 use format::Entry;
 use queue::Shared;
 pub use reader::Replay;
+pub use tail::{Tail, TailPart, is_covered};
 
 /// Largest payload of one record.
 pub const MAX_PAYLOAD_BYTES: usize = 32 * 1024 * 1024;
@@ -51,7 +53,7 @@ impl RecordKind {
         self as u8
     }
 
-    fn from_u8(kind: u8) -> Option<Self> {
+    pub(crate) fn from_u8(kind: u8) -> Option<Self> {
         Some(match kind {
             1 => Self::Update,
             2 => Self::Tree,

@@ -2,6 +2,7 @@
 //! short lock.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     wake: Condvar,
     index: Mutex<Index>,
     queue_bytes: usize,
+    /// Of all records that became durable.
+    durable_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl Shared {
             wake: Condvar::new(),
             index: Mutex::new(index),
             queue_bytes,
+            durable_bytes: AtomicU64::new(0),
         }
     }
 
@@ -176,8 +180,13 @@ impl Shared {
         std::mem::take(&mut self.queue().deletions)
     }
 
+    pub fn durable_bytes(&self) -> u64 {
+        self.durable_bytes.load(Ordering::Relaxed)
+    }
+
     /// A batch is durable.
     pub fn written(&self, bytes: usize) {
+        self.durable_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut queue = self.queue();
         queue.bytes = queue.bytes.saturating_sub(bytes);
         queue.set_state(LogState::Ready);

@@ -302,7 +302,7 @@ impl ScannedSegment {
 }
 
 /// The next batch of this boot behind `offset` that starts at `next` or later.
-fn find_batch(
+pub(super) fn find_batch(
     window: &mut Window,
     offset: u64,
     (boot, next): (BootId, Lsn),
