@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::Rng as _;
 use tandem_proto::{BootId, FileId, NodeId, ReplId, SandboxId, TerminalId};
 use tandem_sandbox::{Limits, SandboxDriver};
+use tandem_store::ship::{ShippedLogs, Shipper};
 use tandem_store::{BlobStore, Log};
 
 use crate::room::RoomConfig;
@@ -17,7 +18,11 @@ pub struct Shared {
     /// This start of it.
     pub boot: BootId,
     /// The log of all rooms.
-    pub log: Log,
+    pub log: Arc<Log>,
+    /// Takes the log to the blob store.
+    pub shipper: Arc<Shipper>,
+    /// What other boots shipped.
+    pub shipped_logs: ShippedLogs,
     /// Where everything ends up.
     pub blobs: Arc<dyn BlobStore>,
     /// How sandboxes are made.

@@ -167,6 +167,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_WITHIN")]
     pub save_within: Option<String>,
 
+    /// Longest time before an edit is in the blob store as a part of the log [default: 1s]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SHIP_WITHIN")]
+    pub ship_within: Option<String>,
+
     /// Open the page in a browser
     #[arg(long, overrides_with = "no_open", env = "TANDEM_OPEN", num_args = 0..=1, default_missing_value = "true")]
     pub open: Option<bool>,
@@ -219,6 +223,7 @@ impl Options {
             wait_for_jobs,
             save_after,
             save_within,
+            ship_within,
             open,
             token,
             log_format,

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use tandem_node::RoomConfig;
 use tandem_sandbox::{Limits, SandboxConfig};
 use tandem_store::BlobStoreUrl;
+use tandem_store::ship::ShipOptions;
 use tandem_web::IpNet;
 
 use crate::cli::{LogFormat, Options, SandboxKind};
@@ -41,6 +42,8 @@ pub struct Config {
     pub limits: Limits,
     /// Timings of rooms.
     pub room: RoomConfig,
+    /// Times of shipping the log.
+    pub ship: ShipOptions,
     /// Open a browser.
     pub open: bool,
     /// The owner's token, when it is given.
@@ -108,6 +111,11 @@ impl Config {
         set_time("--idle-grace", options.idle_grace.as_deref(), &mut room.idle_grace)?;
         set_time("--save-after", options.save_after.as_deref(), &mut room.save_after)?;
         set_time("--save-within", options.save_within.as_deref(), &mut room.save_within)?;
+        let mut ship = ShipOptions::default();
+        set_time("--ship-within", options.ship_within.as_deref(), &mut ship.interval)?;
+        if ship.interval.is_zero() {
+            bail!("--ship-within must be longer than nothing");
+        }
         let trusted_proxies = options
             .trusted_proxy
             .unwrap_or_default()
@@ -136,6 +144,7 @@ impl Config {
             data_dir,
             limits,
             room,
+            ship,
             open: options.open.unwrap_or(false) && !options.no_open,
             token: options.token,
             log_format: options.log_format.unwrap_or(LogFormat::Text),

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use tandem_node::{Node, PreviewAddress, Shared, WebClient, WebService};
 use tandem_sandbox::{Check, Holds, LauncherClient, SandboxDriver};
+use tandem_store::ship::{ShippedLogs, Shipper};
 use tandem_store::{DataDir, Log, LogOptions};
 use tandem_web::{NodeDirectory, PublicUrl, Web, WebConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,6 +75,7 @@ async fn serve(
     let log = Log::open(&data_dir.log(), data_dir.node(), data_dir.boot(), LogOptions::default())
         .await
         .context("cannot open the log")?;
+    let log = Arc::new(log);
     for damage in log.damage() {
         tracing::error!(%damage, "the log is damaged; the repls concerned stay closed");
     }
@@ -85,12 +87,15 @@ async fn serve(
         Some(token) => token.clone(),
         None => secret::load_or_make(&data_dir.file("owner-token"))?,
     };
+    let shipper = Arc::new(Shipper::start(log.clone(), blobs.clone(), config.ship.clone()));
     let registry = Arc::new(std::sync::Mutex::new(Registry::default()));
     let late = LateRouter::default();
     let node = Node::new(Shared {
         node: data_dir.node(),
         boot: data_dir.boot(),
         log,
+        shipper: shipper.clone(),
+        shipped_logs: ShippedLogs::new(blobs.clone(), (data_dir.node(), data_dir.boot())),
         blobs: blobs.clone(),
         driver,
         web: WebClient::new(data_dir.node(), WebService::new(late.clone())),
@@ -123,6 +128,8 @@ async fn serve(
     late.set(web.internal_router());
     node.start().await.context("cannot start the node part")?;
     let outcome = accept(&config, listener, &web, &node, &token, data_dir.path()).await;
+    // After the rooms: what they flushed need not be shipped.
+    shipper.stop().await;
     web.close().await;
     outcome
 }
