@@ -6,6 +6,7 @@
 
 mod api;
 mod collab;
+mod fault;
 mod live;
 mod preview;
 mod process;
@@ -19,6 +20,7 @@ mod ywebsocket;
 
 pub use api::{Api, Refused};
 pub use collab::{CollabEvent, CollabSocket};
+pub use fault::{Counts, Fault, FaultProxy, Scope};
 pub use live::{LiveDocument, LiveSocket};
 pub use preview::Preview;
 pub use replica::Replica;

@@ -1,6 +1,6 @@
 //! A real S3 server over an empty folder.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -17,7 +17,7 @@ const SECRET: &str = "tandem-test-secret";
 pub struct S3Server {
     port: u16,
     folder: TempDir,
-    _child: Child,
+    child: Option<Child>,
 }
 
 impl S3Server {
@@ -29,9 +29,28 @@ impl S3Server {
         let folder = tempfile::Builder::new().prefix("tandem-s3-").tempdir()?;
         std::fs::create_dir(folder.path().join("tandem"))?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut server = Self { port, folder, child: None };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// Ends it as a power cut does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the S3 server does not run")?;
+        child.kill().await.context("kill the S3 server")
+    }
+
+    /// Starts it again, on the same port and folder.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
         let child = Command::new(program()?)
-            .args(["--port", &format!("127.0.0.1:{port}"), "--health", "/health", "posix"])
-            .arg(folder.path())
+            .args(["--port", &self.address().to_string(), "--health", "/health", "posix"])
+            .arg(self.folder.path())
             .env("ROOT_ACCESS_KEY", KEY)
             .env("ROOT_SECRET_KEY", SECRET)
             .stdin(Stdio::null())
@@ -40,23 +59,32 @@ impl S3Server {
             .kill_on_drop(true)
             .spawn()
             .context("start versitygw")?;
-        let server = Self { port, folder, _child: child };
-        let health = format!("{}/health", server.endpoint());
+        self.child = Some(child);
+        let health = format!("{}/health", self.endpoint());
         eventually("the S3 server answers", LIMIT, || async {
             let answer = reqwest::get(&health).await?;
             Ok(answer.status().is_success().then_some(()))
         })
-        .await?;
-        Ok(server)
+        .await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address())
     }
 
     /// `--blob-store` for its bucket.
     pub fn blob_store(&self) -> String {
-        format!("s3://tandem/data?endpoint={}&region=us-east-1&path_style=true", self.endpoint())
+        self.blob_store_at(self.address())
+    }
+
+    /// The same through somebody in between.
+    pub fn blob_store_at(&self, address: SocketAddr) -> String {
+        format!("s3://tandem/data?endpoint=http://{address}&region=us-east-1&path_style=true")
     }
 
     /// The variables with its keys.
