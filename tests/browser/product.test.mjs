@@ -170,7 +170,7 @@ test("typing goes on offline, survives a reload, and merges on return", async ()
   await ada.typeAtEnd("# typed offline");
   await bob.typeAtStart("# typed meanwhile\n");
   await ada.page
-    .getByText(/unsent edit|Reconnecting|Offline/)
+    .getByText(/not on the server yet|Reconnecting|Offline/)
     .first()
     .waitFor();
   await ada.shoot("offline");

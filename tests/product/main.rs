@@ -9,6 +9,7 @@ mod documents;
 mod durability;
 mod files;
 mod leaving;
+mod older_data;
 mod preview;
 mod rights;
 mod running;

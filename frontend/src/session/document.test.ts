@@ -278,6 +278,185 @@ describe("kept edits", () => {
   });
 });
 
+describe("kept edits of several tabs", () => {
+  async function left(): Promise<number> {
+    const copies = await kept.load(`repl${repl}`, file);
+    return copies.reduce((sum, { updates }) => sum + updates.length, 0);
+  }
+
+  it("that one left behind are taken up by another one that is still open", async () => {
+    const [closed, open] = [new Page(), new Page()];
+    for (const page of [closed, open]) {
+      page.connect();
+      await page.synced();
+      page.cut();
+    }
+    closed.type(0, "left behind");
+    await until(async () => expect(await left()).toBe(1));
+    closed.crash();
+    open.connect();
+    await open.session.takeLeft();
+    expect(open.text, "a tab that may still live is left alone").toBe("");
+    const later = Date.now() + 60_000;
+    vi.spyOn(Date, "now").mockReturnValue(later);
+    await open.session.takeLeft();
+    vi.restoreAllMocks();
+    await reaches("left behind");
+    expect(open.text).toBe("left behind");
+    peer.store();
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("are complete though each tab keeps a snapshot, and the server lost what they build on", async () => {
+    const [first, second] = [new Page(), new Page()];
+    first.connect();
+    second.connect();
+    await first.synced();
+    await second.synced();
+    second.cut();
+    peer.edit((text) => text.insert(0, "by another "));
+    first.type(11, "A");
+    await until(async () => {
+      const [copy] = await kept.load(`repl${repl}`, file);
+      expect(copy?.state).not.toBeNull();
+    });
+    second.type(0, "B");
+    second.session.flush();
+    await until(async () => expect(await left()).toBe(2));
+    await second.kept.settled();
+    first.crash();
+    second.crash();
+    peer.die();
+    const after = await new Page().opened();
+    expect([...after.text].sort().join("")).toBe([..."by another AB"].sort().join(""));
+    after.connect();
+    await reaches(after.text);
+  });
+});
+
+describe("a server that was set back to an older state", () => {
+  it("gets everything again, and it counts as unsafe until acknowledged", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.type(0, "stored once");
+    await reaches("stored once");
+    peer.acknowledge(1);
+    peer.acknowledge(2);
+    expect(page.session.durability()).toBe("stored");
+    page.cut();
+    peer.doc = new Y.Doc();
+    page.connect();
+    await reaches("stored once");
+    expect(page.session.durability()).toBe("unsaved");
+    await until(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
+    peer.store();
+    expect(page.session.durability()).toBe("stored");
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("and to another history costs nobody what was stored in the first", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.type(0, "stored once");
+    await reaches("stored once");
+    peer.store();
+    page.cut();
+    peer.restart("older");
+    page.connect();
+    await page.synced();
+    expect(page.text).toBe("older");
+    expect(page.rescued).toMatchObject([{ text: "stored once", reason: "replaced" }]);
+  });
+
+  it("and lacks the file: the text is kept", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.type(0, "stored once");
+    await reaches("stored once");
+    peer.store();
+    page.cut();
+    peer.closedCode = Refusal.notFound;
+    page.connect();
+    await until(() => expect(page.rescued).toMatchObject([{ text: "stored once" }]));
+  });
+
+  it("is nothing to talk about to somebody who only read", async () => {
+    peer.edit((text) => text.insert(0, "read only"));
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    peer.restart("older");
+    page.connect();
+    await page.synced();
+    expect(page.text).toBe("older");
+    expect(page.rescued).toEqual([]);
+  });
+});
+
+describe("what is kept", () => {
+  it("stays small while the blob store is away for long", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    for (let index = 0; index < 650; index += 1) {
+      page.type(index, "z");
+      page.session.flush();
+      peer.acknowledge(1);
+    }
+    expect(page.session.durability()).toBe("on-disk");
+    await page.kept.settled();
+    const [copy] = await kept.load(`repl${repl}`, file);
+    expect(copy?.updates.length).toBeLessThan(210);
+    page.crash();
+    peer.die();
+    const after = await new Page().opened();
+    expect(after.text).toBe("z".repeat(650));
+    after.connect();
+    await reaches("z".repeat(650));
+    peer.store();
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("is shown to somebody who may only look by now", async () => {
+    const page = new Page();
+    page.connect();
+    await page.synced();
+    page.cut();
+    page.type(0, "when I could still edit");
+    await until(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
+    page.crash();
+    const viewer = new Page({ readOnly: true });
+    await until(() =>
+      expect(viewer.rescued).toMatchObject([
+        { text: "when I could still edit", reason: "refused" },
+      ]),
+    );
+    await until(async () => expect(await kept.load(`repl${repl}`, file)).toEqual([]));
+  });
+
+  it("is rescued once by two tabs that held the same text", async () => {
+    const first = new Page();
+    first.connect();
+    await first.synced();
+    first.cut();
+    first.type(0, "typed offline");
+    await until(async () => expect(await kept.list(`repl${repl}`)).toHaveLength(1));
+    const second = await new Page().opened();
+    peer.restart("another");
+    first.connect();
+    second.connect();
+    await first.synced();
+    await second.synced();
+    await first.kept.settled();
+    expect(await kept.listRescued(`repl${repl}`)).toHaveLength(1);
+    expect(peer.text).toBe("another");
+  });
+});
+
 describe("refusals", () => {
   it("drop the copy, take a new client id, and keep the text aside", async () => {
     peer.edit((text) => text.insert(0, "good"));

@@ -8,15 +8,15 @@
 import * as Y from "yjs";
 import type { FileId, Me } from "@/gen/api";
 import { type Message, Refusal } from "@/wire/codec";
-import { Backup } from "./backup";
 import { Batch } from "./batch";
-import { Carets } from "./carets";
 import { type Channel, REMOTE, type Send } from "./channel";
+import { applyKept, type Copy, newCopy } from "./copy";
 import type { KeptCopy, KeptStore } from "./kept";
-import type { DocumentSnapshot, Durability, Replica, RescuedText } from "./model";
+import type { DocumentSnapshot, Durability, RescuedText } from "./model";
 import { State } from "./observable";
 import { Outbox } from "./outbox";
-import { Rescue } from "./rescue";
+import { readableText, Rescue } from "./rescue";
+import { reasonOf } from "./unavailable";
 
 const RETRY_MS = 2_000;
 
@@ -31,13 +31,6 @@ export interface DocumentOptions {
   /** Something about `unsaved()` changed. */
   onDurability: () => void;
   onRescued: (text: RescuedText) => void;
-}
-
-interface Copy extends Replica {
-  guid: string;
-  generation: number;
-  carets: Carets;
-  backup: Backup;
 }
 
 /**
@@ -198,12 +191,12 @@ export class DocumentSession implements Channel {
   // --- opening ---
 
   private async load(): Promise<void> {
-    const copies = this.options.readOnly
-      ? []
-      : await this.options.kept.load(this.options.repl, this.file);
+    const copies = await this.options.kept.load(this.options.repl, this.file);
     if (this.disposed) return;
-    const newest = copies.pop();
-    for (const older of copies) this.rescue.takeOver(older, this.file, this.path);
+    // Somebody who may only look by now cannot send them.
+    const newest = this.options.readOnly ? undefined : copies.pop();
+    const reason = this.options.readOnly ? "refused" : "replaced";
+    for (const other of copies) this.rescue.takeOver(other, this.named, reason);
     if (newest && newest.updates.length > 0) this.restore(newest);
     this.phase = "offline";
     this.options.onDurability();
@@ -213,10 +206,7 @@ export class DocumentSession implements Channel {
 
   private restore(kept: KeptCopy): void {
     const copy = this.freshCopy(this.file, kept.generation);
-    try {
-      if (kept.state) Y.applyUpdate(copy.doc, kept.state, REMOTE);
-      for (const { update } of kept.updates) Y.applyUpdate(copy.doc, update, REMOTE);
-    } catch {
+    if (!applyKept(copy.doc, kept)) {
       // Unreadable: nothing can be shown or sent. The rows stay for a page that can read them.
       copy.carets.destroy();
       copy.doc.destroy();
@@ -226,6 +216,36 @@ export class DocumentSession implements Channel {
     if (kept.path !== "" && this.path === "") this.path = kept.path;
     if (kept.state) copy.backup.restored();
     this.outbox.adopt(kept.updates);
+    copy.typed = true;
+  }
+
+  /**
+   * Takes over what other tabs of this browser left behind: edits of a tab that was closed while
+   * it had no connection.
+   */
+  async takeLeft(): Promise<void> {
+    if (this.phase === "loading" || this.options.readOnly) return;
+    const copies = await this.options.kept.loadLeft(this.options.repl, this.file);
+    if (this.disposed) return;
+    let found = false;
+    for (const kept of copies) {
+      const left = kept.updates.filter(({ id }) => !this.outbox.has(id));
+      if (left.length === 0) continue;
+      const theirs = { ...kept, updates: left };
+      if (this.copy?.generation === kept.generation && applyKept(this.copy.doc, theirs)) {
+        this.outbox.adopt(left);
+        found = true;
+      } else if (this.phase === "live" && this.copy?.generation !== kept.generation) {
+        this.rescue.takeOver(theirs, this.named, "replaced");
+      }
+    }
+    if (!found) return;
+    this.options.onDurability();
+    if (this.online) this.identify();
+  }
+
+  private get named() {
+    return { guid: this.file, path: this.path };
   }
 
   private identify(): void {
@@ -260,21 +280,19 @@ export class DocumentSession implements Channel {
   }
 
   private freshCopy(guid: string, generation: number): Copy {
-    // A new Doc has a new random client id: ids are never used for two copies.
-    const doc = new Y.Doc();
-    const text = doc.getText("content");
-    const carets = new Carets(doc, this.options.me, this.options.send);
-    const backup = new Backup(this.options.kept, this.key(generation), doc);
-    doc.on("update", (update: Uint8Array, origin: unknown) => {
+    const { me, send, kept } = this.options;
+    const copy = newCopy({ guid, generation, me, send, kept, key: this.key(generation) });
+    copy.doc.on("update", (update: Uint8Array, origin: unknown) => {
       if (origin !== REMOTE) this.onLocalEdit(update);
     });
-    return { guid, generation, doc, text, awareness: carets.awareness, carets, backup };
+    return copy;
   }
 
   // --- edits ---
 
   private onLocalEdit(update: Uint8Array): void {
     if (this.options.readOnly) return;
+    if (this.copy) this.copy.typed = true;
     this.batch.add(update);
     if (this.batch.edits === 1) this.durabilityChanged();
   }
@@ -288,12 +306,11 @@ export class DocumentSession implements Channel {
     const { id, edits, at } = entry;
     this.options.kept.add(key, { id, edits, at, update: copy.backup.complete(entry.update) });
     if (this.sending) this.sendUnsent();
-    const merged = this.sending ? null : this.outbox.compact();
+    const merged = this.outbox.compact();
     if (merged) {
       // The rows that go may hold what others wrote.
       copy.backup.save();
-      this.options.kept.add(key, merged.added);
-      this.options.kept.remove(merged.removed);
+      this.options.kept.replace(key, merged.added, merged.removed);
     }
     copy.carets.flush();
     copy.backup.plan(this.path);
@@ -328,9 +345,17 @@ export class DocumentSession implements Channel {
     }
     const update = Y.encodeStateAsUpdate(copy.doc, Y.encodeStateVector(from));
     this.sending = true;
+    if (this.outbox.lacks(copy.doc, stateVector)) this.keepAgain(copy, update);
     // [0, 0] is the empty update.
     if (update.length <= 2 && this.outbox.isEmpty) return;
     this.sendUpdate(update, this.outbox.takeSeqForAll());
+  }
+
+  /** What was safe once is not any more: it waits for its acknowledgements like any edit. */
+  private keepAgain(copy: Copy, update: Uint8Array): void {
+    this.options.kept.add(this.key(copy.generation), this.outbox.add(update, 1, Date.now()));
+    copy.backup.plan(this.path);
+    this.durabilityChanged();
   }
 
   private onUpdate(update: Uint8Array, complete: boolean): void {
@@ -378,6 +403,7 @@ export class DocumentSession implements Channel {
     // one that is gone when we return, this browser may have the only copy.
     if (this.phase !== "identifying" && this.unsaved() === null) {
       this.options.kept.remove(this.outbox.clear());
+      if (this.copy) this.copy.typed = false;
     }
     this.dropCopy(code === Refusal.notFound ? "deleted" : "refused");
     this.rescue.settle(null);
@@ -406,8 +432,10 @@ export class DocumentSession implements Channel {
     if (copy === null) return;
     this.sending = false;
     this.flushBatch();
-    if (!this.outbox.isEmpty) this.rescue.hold(this.path, copy.text.toString(), reason);
-    this.options.kept.remove(this.outbox.clear());
+    const worthKeeping = copy.typed || !this.outbox.isEmpty;
+    const ids = this.outbox.clear();
+    if (worthKeeping) this.rescue.hold(this.path, readableText(copy.doc), reason, ids);
+    else this.options.kept.remove(ids);
     copy.backup.forget();
     this.copy = null;
     copy.carets.destroy();
@@ -461,20 +489,5 @@ export class DocumentSession implements Channel {
       readOnly: this.options.readOnly,
       durability: this.durability(),
     };
-  }
-}
-
-function reasonOf(code: number): "not-found" | "not-text" | "too-large" | "storage" | "refused" {
-  switch (code) {
-    case Refusal.notFound:
-      return "not-found";
-    case Refusal.notText:
-      return "not-text";
-    case Refusal.tooLarge:
-      return "too-large";
-    case Refusal.unavailable:
-      return "storage";
-    default:
-      return "refused";
   }
 }

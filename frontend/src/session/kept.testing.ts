@@ -1,10 +1,12 @@
 /** A kept store in memory, shared by pages as IndexedDB is; a crashed page's handle is dead. */
+import * as Y from "yjs";
 import type { HistoryKey, KeptCopy, KeptStore, KeptUpdate } from "./kept";
 import type { RescuedText } from "./model";
 
 interface State extends HistoryKey {
   path: string;
   state: Uint8Array;
+  by: MemoryKeptStore;
 }
 
 export class SharedMemory {
@@ -20,6 +22,14 @@ export class MemoryKeptStore implements KeptStore {
 
   constructor(memory: SharedMemory) {
     this.memory = memory;
+  }
+
+  loadLeft(): Promise<KeptCopy[]> {
+    return Promise.resolve([]);
+  }
+
+  close(): void {
+    this.dead = true;
   }
 
   load(_repl: string, guid: string): Promise<KeptCopy[]> {
@@ -38,7 +48,8 @@ export class MemoryKeptStore implements KeptStore {
     for (const row of this.memory.updates) {
       if (row.guid === guid) copy(row.generation).updates.push(row);
     }
-    return Promise.resolve([...copies.values()].sort((a, b) => a.generation - b.generation));
+    const last = ({ updates }: KeptCopy) => Math.max(0, ...updates.map(({ at }) => at));
+    return Promise.resolve([...copies.values()].sort((a, b) => last(a) - last(b)));
   }
 
   list(): Promise<{ guid: string; path: string }[]> {
@@ -54,10 +65,18 @@ export class MemoryKeptStore implements KeptStore {
     this.memory.updates = this.memory.updates.filter(({ id }) => !ids.includes(id));
   }
 
+  replace(key: HistoryKey, merged: KeptUpdate, instead: readonly string[]): void {
+    this.add(key, merged);
+    this.remove([...instead]);
+  }
+
   saveState(key: HistoryKey, path: string, state: Uint8Array): void {
     if (this.dead) return;
-    this.memory.states = this.memory.states.filter((row) => row.generation !== key.generation);
-    this.memory.states.push({ ...key, path, state });
+    const mine = (row: State) => row.generation === key.generation && row.guid === key.guid;
+    const other = this.memory.states.find((row) => mine(row) && row.by !== this);
+    const both = other ? Y.mergeUpdates([other.state, state]) : state;
+    this.memory.states = this.memory.states.filter((row) => !mine(row));
+    this.memory.states.push({ ...key, path, state: both, by: this });
   }
 
   dropStateWhenClean({ generation }: HistoryKey): void {
@@ -65,8 +84,16 @@ export class MemoryKeptStore implements KeptStore {
     this.memory.states = this.memory.states.filter((row) => row.generation !== generation);
   }
 
-  addRescued(_repl: string, text: RescuedText): void {
-    if (!this.dead) this.memory.rescued.push(text);
+  dropCleanStates(): void {
+    if (this.dead) return;
+    const inUse = new Set(this.memory.updates.map(({ generation }) => generation));
+    this.memory.states = this.memory.states.filter((row) => inUse.has(row.generation));
+  }
+
+  addRescued(_repl: string, text: RescuedText, instead: readonly string[]): void {
+    if (this.dead) return;
+    this.memory.rescued = [...this.memory.rescued.filter(({ id }) => id !== text.id), text];
+    this.remove([...instead]);
   }
 
   listRescued(): Promise<RescuedText[]> {

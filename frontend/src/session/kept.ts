@@ -5,7 +5,9 @@
  * harmless, so any tab may send what it finds, and whoever learns that an entry is stored may
  * delete it.
  */
+import * as Y from "yjs";
 import type { RescuedText } from "./model";
+import { Tab } from "./tab";
 
 /** Names one history of one document. */
 export interface HistoryKey {
@@ -35,30 +37,39 @@ export interface KeptCopy {
 export interface KeptStore {
   /** False when the browser refuses to keep anything. */
   readonly working: boolean;
+  /** The copy that was typed into last comes last; without updates, first. */
   load(repl: string, guid: string): Promise<KeptCopy[]>;
+  /** The same, with only the updates of tabs that are gone. */
+  loadLeft(repl: string, guid: string): Promise<KeptCopy[]>;
   /** Documents of a repl with kept updates. */
   list(repl: string): Promise<{ guid: string; path: string }[]>;
   add(key: HistoryKey, update: KeptUpdate): void;
   remove(ids: string[]): void;
+  /** Puts one update in the place of those it was merged from. */
+  replace(key: HistoryKey, merged: KeptUpdate, instead: readonly string[]): void;
+  /** Keeps a history's snapshot, together with what another tab's snapshot holds. */
   saveState(key: HistoryKey, path: string, state: Uint8Array): void;
   /** Forgets a history's snapshot unless some tab still has updates on it. */
   dropStateWhenClean(key: HistoryKey): void;
-  addRescued(repl: string, text: RescuedText): void;
+  /** Forgets snapshots that no update needs: their tab crashed while it was about to. */
+  dropCleanStates(repl: string): void;
+  /** Keeps a text in the place of the updates it was made of: both or nothing happens. */
+  addRescued(repl: string, text: RescuedText, instead: readonly string[]): void;
   listRescued(repl: string): Promise<RescuedText[]>;
   removeRescued(id: string): void;
+  /** This tab needs it no more: what it leaves is anybody's. */
+  close(): void;
 }
 
-/** A unique id; `crypto.randomUUID` does not exist on plain http. */
-export function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) =>
-    word.toString(36).padStart(7, "0"),
-  ).join("");
+interface UpdateRow extends HistoryKey, KeptUpdate {
+  /** Which tab wrote it; absent from older pages. */
+  tab?: string;
 }
-
-interface UpdateRow extends HistoryKey, KeptUpdate {}
 interface StateRow extends HistoryKey {
   path: string;
   state: Uint8Array;
+  /** Which tab wrote it; absent from older pages. */
+  tab?: string;
 }
 interface RescuedRow extends RescuedText {
   repl: string;
@@ -92,12 +103,17 @@ function result<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
+function lastTyped({ updates }: KeptCopy): number {
+  return updates.reduce((last, { at }) => Math.max(last, at), 0);
+}
+
 /** All strings of one repl sort between these. */
 const within = (...prefix: string[]) => IDBKeyRange.bound(prefix, [...prefix, []]);
 
 export class BrowserKeptStore implements KeptStore {
   private readonly database: Promise<IDBDatabase | null>;
   private failed = false;
+  private readonly tab = new Tab();
   private readonly onFailure: () => void;
 
   constructor(onFailure: () => void = () => undefined) {
@@ -122,7 +138,20 @@ export class BrowserKeptStore implements KeptStore {
     return !this.failed;
   }
 
-  async load(repl: string, guid: string): Promise<KeptCopy[]> {
+  load(repl: string, guid: string): Promise<KeptCopy[]> {
+    return this.loadSome(repl, guid, () => true);
+  }
+
+  async loadLeft(repl: string, guid: string): Promise<KeptCopy[]> {
+    const lives = await this.tab.whoLives();
+    return this.loadSome(repl, guid, ({ tab, at }) => !lives(tab, at));
+  }
+
+  private async loadSome(
+    repl: string,
+    guid: string,
+    wanted: (row: UpdateRow) => boolean,
+  ): Promise<KeptCopy[]> {
     const rows = await this.read([UPDATES, STATES], (transaction) =>
       Promise.all([
         result<UpdateRow[]>(
@@ -140,13 +169,13 @@ export class BrowserKeptStore implements KeptStore {
     for (const { generation, path, state } of states) {
       copies.set(generation, { generation, path, state, updates: [] });
     }
-    for (const { generation, id, update, edits, at } of updates) {
+    for (const { generation, id, update, edits, at } of updates.filter(wanted)) {
       let copy = copies.get(generation);
       if (!copy)
         copies.set(generation, (copy = { generation, path: "", state: null, updates: [] }));
       copy.updates.push({ id, update, edits, at });
     }
-    return [...copies.values()].sort((a, b) => a.generation - b.generation);
+    return [...copies.values()].sort((a, b) => lastTyped(a) - lastTyped(b));
   }
 
   async list(repl: string): Promise<{ guid: string; path: string }[]> {
@@ -164,7 +193,7 @@ export class BrowserKeptStore implements KeptStore {
   }
 
   add(key: HistoryKey, update: KeptUpdate): void {
-    const row: UpdateRow = { ...key, ...update };
+    const row: UpdateRow = { ...key, ...update, tab: this.tab.id };
     this.write([UPDATES], (transaction) => transaction.objectStore(UPDATES).put(row));
   }
 
@@ -175,9 +204,29 @@ export class BrowserKeptStore implements KeptStore {
     });
   }
 
+  replace(key: HistoryKey, merged: KeptUpdate, instead: readonly string[]): void {
+    const row: UpdateRow = { ...key, ...merged, tab: this.tab.id };
+    // Over both stores: not before a snapshot that was saved just now.
+    this.write([UPDATES, STATES], (transaction) => {
+      const updates = transaction.objectStore(UPDATES);
+      updates.put(row);
+      for (const id of instead) updates.delete(id);
+    });
+  }
+
   saveState({ repl, guid, generation }: HistoryKey, path: string, state: Uint8Array): void {
-    const row: StateRow = { repl, guid, generation, path, state };
-    this.write([STATES], (transaction) => transaction.objectStore(STATES).put(row));
+    this.write([STATES], (transaction) => {
+      const states = transaction.objectStore(STATES);
+      const before = states.get([repl, guid, generation]);
+      before.onsuccess = () => {
+        const other = before.result as StateRow | undefined;
+        const theirs = other !== undefined && other.tab !== this.tab.id ? other.state : null;
+        // What another tab kept may build on what only its snapshot holds.
+        const both = theirs === null ? state : Y.mergeUpdates([theirs, state]);
+        const row: StateRow = { repl, guid, generation, path, state: both, tab: this.tab.id };
+        states.put(row);
+      };
+    });
   }
 
   dropStateWhenClean({ repl, guid, generation }: HistoryKey): void {
@@ -194,9 +243,29 @@ export class BrowserKeptStore implements KeptStore {
     });
   }
 
-  addRescued(repl: string, text: RescuedText): void {
+  dropCleanStates(repl: string): void {
+    this.write([UPDATES, STATES], (transaction) => {
+      const states = transaction.objectStore(STATES);
+      const rows = transaction.objectStore(UPDATES).index("document").getAll(within(repl));
+      const keys = states.getAllKeys(within(repl));
+      keys.onsuccess = () => {
+        const inUse = new Set(
+          (rows.result as UpdateRow[]).map(({ guid, generation }) => `${guid} ${generation}`),
+        );
+        for (const key of keys.result) {
+          const [, guid, generation] = key as [string, string, number];
+          if (!inUse.has(`${guid} ${generation}`)) states.delete(key);
+        }
+      };
+    });
+  }
+
+  addRescued(repl: string, text: RescuedText, instead: readonly string[]): void {
     const row: RescuedRow = { ...text, repl };
-    this.write([RESCUED], (transaction) => transaction.objectStore(RESCUED).put(row));
+    this.write([RESCUED, UPDATES], (transaction) => {
+      transaction.objectStore(RESCUED).put(row);
+      for (const id of instead) transaction.objectStore(UPDATES).delete(id);
+    });
   }
 
   async listRescued(repl: string): Promise<RescuedText[]> {
@@ -210,6 +279,10 @@ export class BrowserKeptStore implements KeptStore {
 
   removeRescued(id: string): void {
     this.write([RESCUED], (transaction) => transaction.objectStore(RESCUED).delete(id));
+  }
+
+  close(): void {
+    this.tab.end();
   }
 
   /** Resolves when everything written so far is in. */

@@ -4,7 +4,8 @@
  */
 import * as Y from "yjs";
 import type { AckLevel } from "@/wire/codec";
-import { randomId, type KeptUpdate } from "./kept";
+import type { KeptUpdate } from "./kept";
+import { randomId } from "./tab";
 
 interface Entry extends KeptUpdate {
   /** Number under which it travels on the present connection; null = not sent there. */
@@ -12,7 +13,10 @@ interface Entry extends KeptUpdate {
   level: 0 | 1;
 }
 
-/** Entries never sent are merged beyond this, so that a long offline spell stays small. */
+/**
+ * Neighbours in the same state are merged beyond this many: a long time without a connection,
+ * or without a blob store, stays small.
+ */
 const MERGE_ABOVE = 200;
 
 export class Outbox {
@@ -24,6 +28,10 @@ export class Outbox {
   /** Takes back what an earlier page kept. */
   adopt(updates: readonly KeptUpdate[]): void {
     for (const update of updates) this.entries.push({ ...update, seq: null, level: 0 });
+  }
+
+  has(id: string): boolean {
+    return this.entries.some((entry) => entry.id === id);
   }
 
   add(update: Uint8Array, edits: number, at: number): KeptUpdate {
@@ -79,20 +87,30 @@ export class Outbox {
     return ids;
   }
 
-  /** Merges entries that were never sent. Returns what changed in the kept store, if anything. */
+  /** Merges neighbours in the same state. Returns what changed in the kept store, if anything. */
   compact(): { removed: string[]; added: KeptUpdate } | null {
-    const mergeable = (entry: Entry) => entry.seq === null && entry.level === 0;
-    const unsent = this.entries.filter(mergeable);
-    const first = unsent[0];
-    if (!first || unsent.length <= MERGE_ABOVE) return null;
-    this.entries = this.entries.filter((entry) => !mergeable(entry));
-    const { id, update, edits, at } = this.add(
-      Y.mergeUpdates(unsent.map((entry) => entry.update)),
-      unsent.reduce((sum, entry) => sum + entry.edits, 0),
-      first.at,
+    const stateOf = ({ seq, level }: Entry) => (seq === null ? "unsent" : level);
+    const states = ["unsent", 0, 1] as const;
+    const many = states.find(
+      (state) => this.entries.filter((entry) => stateOf(entry) === state).length > MERGE_ABOVE,
     );
-    const removed = unsent.map((entry) => entry.id);
-    return { removed, added: { id, update, edits, at } };
+    if (many === undefined) return null;
+    const inState = (entry: Entry) => stateOf(entry) === many;
+    const merged = this.entries.filter(inState);
+    const at = this.entries.findIndex(inState);
+    const entry: Entry = {
+      id: randomId(),
+      update: Y.mergeUpdates(merged.map(({ update }) => update)),
+      edits: merged.reduce((sum, { edits }) => sum + edits, 0),
+      at: Math.min(...merged.map((one) => one.at)),
+      // Acknowledged when the last of them is.
+      seq: many === "unsent" ? null : Math.max(...merged.map(({ seq }) => seq ?? 0)),
+      level: many === 1 ? 1 : 0,
+    };
+    this.entries = this.entries.filter((one) => !inState(one));
+    this.entries.splice(at, 0, entry);
+    const { id, update, edits, at: since } = entry;
+    return { removed: merged.map((one) => one.id), added: { id, update, edits, at: since } };
   }
 
   /** For each Yjs client the first clock that the entries need; see {@link DocumentSession}. */
@@ -104,6 +122,18 @@ export class Outbox {
       }
     }
     return first;
+  }
+
+  /**
+   * Whether a server with this state vector lacks more of the document than what waits here: it
+   * was set back to an older state.
+   */
+  lacks(doc: Y.Doc, stateVector: Uint8Array): boolean {
+    const theirs = Y.decodeStateVector(stateVector);
+    const waiting = this.firstClocks();
+    return [...Y.decodeStateVector(Y.encodeStateVector(doc))].some(
+      ([client, clock]) => (theirs.get(client) ?? 0) < (waiting.get(client) ?? clock),
+    );
   }
 
   get isEmpty(): boolean {

@@ -20,6 +20,8 @@ import { Whereabouts } from "./whereabouts";
 const DURABILITY_MS = 150;
 /** A document stays subscribed this long after nothing shows it, so that switching is instant. */
 const LINGER_MS = 10_000;
+/** How often it looks for edits that another tab, closed meanwhile, did not get to the server. */
+const LEFT_MS = 30_000;
 
 interface Held<T> {
   session: T;
@@ -56,6 +58,7 @@ export class ReplSession implements ReplPage {
   private online = false;
   private typed = false;
   private durabilityTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly leftTimer: ReturnType<typeof setInterval>;
   private readonly waiters = new Set<() => void>();
 
   constructor(options: ReplOptions, kept?: KeptStore) {
@@ -91,6 +94,9 @@ export class ReplSession implements ReplPage {
       onState: (state) => this.onSocketState(state),
     });
     void this.recover();
+    this.leftTimer = setInterval(() => {
+      if (this.online) void this.takeLeft();
+    }, LEFT_MS);
   }
 
   get me(): Me {
@@ -183,6 +189,7 @@ export class ReplSession implements ReplPage {
     globalThis.removeEventListener?.("pagehide", this.onHide);
     globalThis.document?.removeEventListener("visibilitychange", this.onHide);
     clearTimeout(this.durabilityTimer);
+    clearInterval(this.leftTimer);
     for (const { session, timer } of this.documents.values()) {
       clearTimeout(timer);
       session.dispose();
@@ -195,6 +202,7 @@ export class ReplSession implements ReplPage {
     this.folders.clear();
     this.whereabouts.dispose();
     this.live.dispose();
+    this.kept.close();
     this.channels.clear();
     this.socket.close();
   }
@@ -205,6 +213,7 @@ export class ReplSession implements ReplPage {
     this.online = true;
     for (const channel of this.channels.values()) channel.connected();
     this.whereabouts.connected();
+    void this.takeLeft();
   }
 
   private onFrame(bytes: Uint8Array): void {
@@ -298,18 +307,25 @@ export class ReplSession implements ReplPage {
     held.session.dispose();
   }
 
-  /** Opens every document that an earlier page left edits of, so that they are sent. */
+  /** Takes up what earlier pages of this browser left: texts set aside, and edits to be sent. */
   private async recover(): Promise<void> {
+    this.kept.dropCleanStates(this.repl);
     const rescued = await this.kept.listRescued(this.repl);
     if (rescued.length > 0) {
       const known = new Set(this.getSnapshot().rescued.map((text) => text.id));
       const fresh = rescued.filter((text) => !known.has(text.id));
       this.change({ rescued: [...fresh, ...this.getSnapshot().rescued] });
     }
-    if (this.role === "viewer") return;
+    await this.takeLeft();
+  }
+
+  /** Opens every document that a page which is gone left edits of, so that they are sent. */
+  private async takeLeft(): Promise<void> {
     for (const { guid, path } of await this.kept.list(this.repl)) {
       if (this.socket.current.state === "closed") return;
-      this.openDocument(guid, path).release();
+      const open = this.documents.get(guid);
+      if (open) await open.session.takeLeft();
+      else this.openDocument(guid, path).release();
     }
   }
 

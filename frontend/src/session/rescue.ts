@@ -1,6 +1,6 @@
 /** Texts of dropped copies: reported, unless the document turns out to have that very text. */
 import * as Y from "yjs";
-import { type KeptCopy, type KeptStore, randomId } from "./kept";
+import type { KeptCopy, KeptStore } from "./kept";
 import type { RescuedText } from "./model";
 
 export class Rescue {
@@ -15,12 +15,24 @@ export class Rescue {
     this.onRescued = onRescued;
   }
 
-  /** Puts a text aside (in the store at once, against a crash) until `settle`. */
-  hold(path: string, text: string, reason: RescuedText["reason"]): void {
-    if (text === "") return;
+  /**
+   * Puts a text aside until `settle`; in the store at once, in the place of the kept updates
+   * `instead`, so that a crash loses neither.
+   */
+  hold(
+    path: string,
+    text: string,
+    reason: RescuedText["reason"],
+    instead: readonly string[],
+  ): void {
+    if (text === "") {
+      this.kept.remove([...instead]);
+      return;
+    }
     this.settle(null);
-    this.suspect = { id: randomId(), path, text, at: Date.now(), reason };
-    this.kept.addRescued(this.repl, this.suspect);
+    // Two tabs that held the same text rescue it once.
+    this.suspect = { id: idOf(path, text), path, text, at: Date.now(), reason };
+    this.kept.addRescued(this.repl, this.suspect, instead);
   }
 
   /** Reports what is held unless the document's text equals it. */
@@ -32,22 +44,47 @@ export class Rescue {
     else this.onRescued(suspect);
   }
 
-  /** Saves what an earlier page kept of a history that a newer one has replaced. */
-  takeOver(copy: KeptCopy, guid: string, path: string): void {
+  /** Saves what an earlier page kept of a history that this one does not go on with. */
+  takeOver(copy: KeptCopy, file: { guid: string; path: string }, reason: RescuedText["reason"]) {
     const doc = new Y.Doc();
     try {
       if (copy.state) Y.applyUpdate(doc, copy.state);
       for (const { update } of copy.updates) Y.applyUpdate(doc, update);
-      if (copy.updates.length > 0) {
-        this.hold(copy.path || path, doc.getText("content").toString(), "replaced");
+      const ids = copy.updates.map(({ id }) => id);
+      if (ids.length > 0) {
+        this.hold(copy.path || file.path, readableText(doc), reason, ids);
         this.settle(null);
       }
-      this.kept.remove(copy.updates.map(({ id }) => id));
-      this.kept.dropStateWhenClean({ repl: this.repl, guid, generation: copy.generation });
+      const { repl } = this;
+      this.kept.dropStateWhenClean({ repl, guid: file.guid, generation: copy.generation });
     } catch {
       // Unreadable; it stays for a page that can read it.
     } finally {
       doc.destroy();
     }
   }
+}
+
+/** The text, and behind it what was typed into a part of the document that never came. */
+export function readableText(doc: Y.Doc): string {
+  const text = doc.getText("content").toString();
+  const pending = doc.store.pendingStructs?.update;
+  if (pending === undefined) return text;
+  const typed = Y.decodeUpdateV2(pending).structs.map((struct) =>
+    struct instanceof Y.Item && struct.content instanceof Y.ContentString ? struct.content.str : "",
+  );
+  return text + typed.join("");
+}
+
+function idOf(path: string, text: string): string {
+  return [0, 1].map((seed) => hash(`${path}\n${text}`, seed)).join("-") + `-${text.length}`;
+}
+
+/** FNV-1a over UTF-16 units: these ids guard against doubles, not against forgery. */
+function hash(text: string, seed: number): string {
+  let value = 0x811c9dc5 ^ seed;
+  for (let at = 0; at < text.length; at += 1) {
+    value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
+  }
+  return (value >>> 0).toString(36);
 }

@@ -411,12 +411,14 @@ export const t = {
     backedUpHint: "Also in the blob store. The loss of the whole machine cannot lose it.",
     typingHint: "On the way to the server's disk.",
     idleHint: "Everything here is saved by itself.",
-    late: (age: string) => `Not saved for ${age}`,
+    late: (count: number, age: string) =>
+      `${count === 1 ? "1 edit" : `${count} edits`} not confirmed for ${age}`,
     lateHint:
       "The server has not confirmed these edits yet. They are kept in this browser and sent again.",
     lateHintMemory:
       "The server has not confirmed these edits yet, and this browser cannot keep them over a reload. Leave the page open.",
-    unsent: (count: number) => (count === 1 ? "1 unsent edit" : `${count} unsent edits`),
+    unsent: (count: number) =>
+      count === 1 ? "1 edit not on the server yet" : `${count} edits not on the server yet`,
     blobStoreError: "Backups are waiting",
     logError: "Edits are not stored",
     cursor: (line: number, column: number) => `Ln ${line}, Col ${column}`,

@@ -24,11 +24,17 @@ const mark = (
 
 it("says saving at first, and warns with the age after five seconds", () => {
   expect(mark(unsaved(9_000))).toMatchObject({ tone: "calm", mark: "busy" });
-  expect(mark(unsaved(4_000))).toMatchObject({ tone: "warn", text: "Not saved for 6.0 s" });
+  expect(mark(unsaved(4_000))).toMatchObject({
+    tone: "warn",
+    text: "3 edits not confirmed for 6.0 s",
+  });
 });
 
-it("counts unsent edits while disconnected", () => {
-  expect(mark(unsaved(9_900), away)).toMatchObject({ tone: "warn", text: "3 unsent edits" });
+it("counts edits that are not on the server while disconnected", () => {
+  expect(mark(unsaved(9_900), away)).toMatchObject({
+    tone: "warn",
+    text: "3 edits not on the server yet",
+  });
   expect(mark(unsaved(9_900, false), away).hint).toContain("Leave the page open");
 });
 

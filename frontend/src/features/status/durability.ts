@@ -33,7 +33,7 @@ export function durabilityMark({ durability, connection, server, now }: Facts): 
         return { tone: "warn", mark: "late", text: t.status.unsent(durability.edits), hint };
       }
       if (age > LATE_MS) {
-        const text = t.status.late(duration(Math.floor(age / 1000) * 1000));
+        const text = t.status.late(durability.edits, duration(Math.floor(age / 1000) * 1000));
         return { tone: "warn", mark: "late", text, hint };
       }
       return { tone: "calm", mark: "busy", text: t.status.typing, hint: t.status.typingHint };
