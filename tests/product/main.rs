@@ -10,6 +10,7 @@ mod durability;
 mod files;
 mod leaving;
 mod older_data;
+mod outlive;
 mod preview;
 mod rights;
 mod running;

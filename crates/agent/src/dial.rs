@@ -181,6 +181,7 @@ async fn connected(agent: &Arc<Agent>, connection: UnixStream) -> bool {
         sandbox: agent.config.sandbox,
         terminals: agent.terminals.states(),
         filled: agent.filled.load(Ordering::Relaxed),
+        scrollback: true,
     };
     let (reader, mut writer) = connection.into_split();
     if frame::write(&mut writer, &Dial::Control(hello)).await.is_err() {

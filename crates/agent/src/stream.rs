@@ -20,6 +20,7 @@ const COPY: usize = 32 * 1024;
 
 enum Opened {
     Terminal(Arc<Terminal>, Option<u64>),
+    Scrollback(Arc<Terminal>, Option<u64>),
     Tcp(TcpStream),
     Unpack,
     Pack(Vec<tandem_proto::RelPath>),
@@ -38,6 +39,9 @@ pub async fn run(agent: Arc<Agent>, stream: u64, target: StreamTarget) {
     let (Ok(()), Some(opened)) = (dialled, opened) else { return };
     match opened {
         Opened::Terminal(terminal, from) => terminal::view(terminal, from, connection).await,
+        Opened::Scrollback(terminal, known_end) => {
+            terminal::scrollback(&terminal, known_end, connection).await;
+        }
         Opened::Tcp(mut tcp) => {
             // Each direction ends on its own; an error ends both.
             let _ = tokio::io::copy_bidirectional_with_sizes(&mut tcp, &mut connection, COPY, COPY)
@@ -52,6 +56,9 @@ async fn open(agent: &Agent, target: StreamTarget) -> Result<Opened, AgentError>
     match target {
         StreamTarget::Terminal { terminal, from } => {
             Ok(Opened::Terminal(agent.terminals().get(terminal)?, from))
+        }
+        StreamTarget::Scrollback { terminal, known_end } => {
+            Ok(Opened::Scrollback(agent.terminals().get(terminal)?, known_end))
         }
         StreamTarget::Tcp { address, port } => connect(agent, address, port).await.map(Opened::Tcp),
         StreamTarget::Unpack => Ok(Opened::Unpack),

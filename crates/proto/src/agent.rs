@@ -58,6 +58,9 @@ pub struct Hello {
     /// A node has said that the workspace holds the repl's files ([`Op::MarkFilled`]). Without
     /// it no program ran, and a missing file is one that was not copied yet.
     pub filled: bool,
+    /// Knows [`StreamTarget::Scrollback`]; an agent of an earlier version does not.
+    #[serde(default)]
+    pub scrollback: bool,
 }
 
 /// One terminal as the agent knows it.
@@ -69,6 +72,9 @@ pub struct TerminalState {
     pub kind: TerminalKind,
     /// Command shown to people.
     pub title: String,
+    /// What the program calls itself by an escape sequence, if it does.
+    #[serde(default)]
+    pub program_title: Option<String>,
     /// Columns and rows.
     pub size: (u16, u16),
     /// Absolute offset of the end of its output.
@@ -445,6 +451,14 @@ pub enum StreamTarget {
         /// First wanted offset; output that is no longer held is skipped
         /// ([`TerminalOutput::Restart`]). `None` asks for a repaint: the newest screenful first.
         from: Option<u64>,
+    },
+    /// What is held of a terminal's output at this moment, as [`TerminalOutput::Chunk`]s; then
+    /// the stream ends. It is no viewer: it slows nobody and has nothing drawn again.
+    Scrollback {
+        /// Which.
+        terminal: TerminalId,
+        /// Nothing is sent when the output still ends here.
+        known_end: Option<u64>,
     },
     /// A TCP connection to a listening port.
     Tcp {

@@ -294,6 +294,9 @@ pub struct TerminalInfo {
     pub driver: Option<MemberId>,
     /// How it ended.
     pub exit: Option<Exit>,
+    /// The machine it ran on is gone: what it printed can be read, nothing runs. Enter in a
+    /// shell starts a new one below.
+    pub restored: bool,
 }
 
 /// One listening port.

@@ -26,7 +26,7 @@ pub use position::{Positions, merge_positions};
 pub use repl::{
     BlobReader, BlobRef, Catalogue, CatalogueRecord, Content, Eol, Head, Manifest, NewSnapshot,
     NodeKind, ReplStore, Snapshot, SnapshotIndex, Snapshots, StoredDocument, StoredLink,
-    StoredMember, StoredTerminal, Swept, TreeNode, list_repls, load_catalogue,
+    StoredMember, StoredRun, StoredTerminal, Swept, TreeNode, list_repls, load_catalogue,
 };
 pub use template::{
     MAX_TEMPLATE_BYTES, MAX_TEMPLATE_FILES, Seeded, Template, TemplateError, TemplateFile,

@@ -171,6 +171,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_SHIP_WITHIN")]
     pub ship_within: Option<String>,
 
+    /// Between saves of what terminals printed [default: 30s]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_TERMINALS_EVERY")]
+    pub save_terminals_every: Option<String>,
+
     /// Open the page in a browser
     #[arg(long, overrides_with = "no_open", env = "TANDEM_OPEN", num_args = 0..=1, default_missing_value = "true")]
     pub open: Option<bool>,
@@ -224,6 +228,7 @@ impl Options {
             save_after,
             save_within,
             ship_within,
+            save_terminals_every,
             open,
             token,
             log_format,

@@ -116,6 +116,11 @@ impl Config {
         if ship.interval.is_zero() {
             bail!("--ship-within must be longer than nothing");
         }
+        set_time(
+            "--save-terminals-every",
+            options.save_terminals_every.as_deref(),
+            &mut room.save_terminals_every,
+        )?;
         let trusted_proxies = options
             .trusted_proxy
             .unwrap_or_default()

@@ -255,6 +255,42 @@ impl Server {
         std::fs::remove_dir_all(self.data_dir()).context("remove the data directory")
     }
 
+    /// Kills what a killed server left running in its sandboxes, as the loss of the machine does.
+    ///
+    /// # Errors
+    /// When the server runs.
+    pub fn kill_sandboxes(&self) -> Result<()> {
+        if self.child.is_some() {
+            bail!("the server still runs");
+        }
+        for sandbox in sandbox_ids(&self.data_dir().join("sandboxes")) {
+            for pid in processes_of(&sandbox) {
+                // It may have ended together with its init.
+                let _ = signal(pid, Signal::KILL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Files of the local blob store under a prefix.
+    ///
+    /// # Errors
+    /// When the store is not a folder, or cannot be listed.
+    pub fn stored(&self, prefix: &str) -> Result<Vec<PathBuf>> {
+        let url = self.blob_store();
+        let root = url.strip_prefix("file://").context("the blob store is no folder")?;
+        let mut files = Vec::new();
+        let mut open = vec![Path::new(root).join(prefix)];
+        while let Some(folder) = open.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry?.path();
+                if path.is_dir() { open.push(path) } else { files.push(path) }
+            }
+        }
+        Ok(files)
+    }
+
     /// Waits until no process and no file of any sandbox of this server is left.
     ///
     /// # Errors
@@ -280,12 +316,20 @@ fn sandbox_ids(folder: &Path) -> BTreeSet<String> {
 
 /// Whether any process has this sandbox's id in its environment, as all inside have.
 fn has_processes(sandbox: &str) -> bool {
+    !processes_of(sandbox).is_empty()
+}
+
+fn processes_of(sandbox: &str) -> Vec<i32> {
     let wanted = format!("TANDEM_SANDBOX={sandbox}").into_bytes();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.into_iter().any(|process| {
-        std::fs::read(process.path().join("environ"))
+    let is_inside = |folder: &Path| {
+        std::fs::read(folder.join("environ"))
             .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|it| it == wanted))
-    })
+    };
+    processes
+        .filter(|process| is_inside(&process.path()))
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn signal(pid: i32, signal: Signal) -> Result<()> {

@@ -374,7 +374,12 @@ driver: MemberId | null,
 /**
  * How it ended.
  */
-exit: Exit | null, };
+exit: Exit | null, 
+/**
+ * The machine it ran on is gone: what it printed can be read, nothing runs. Enter in a
+ * shell starts a new one below.
+ */
+restored: boolean, };
 
 export type PortInfo = { 
 /**

@@ -181,6 +181,7 @@ export const t = {
     exitCode: (code: number, time: string) => `Exit code ${code} after ${time}`,
     stopped: (time: string) => `Stopped after ${time}`,
     killed: (signal: number, time: string) => `Ended by signal ${signal} after ${time}`,
+    lost: "The machine ended during the run",
     startedBy: (name: string) => `Started by ${name}`,
     neverTitle: "Run your program",
     neverBody: (command: string) => `Output appears here. Run starts “${command}”.`,
@@ -209,6 +210,9 @@ export const t = {
     hide: "Hide the panel",
     exited: "This shell has ended. Its output stays readable.",
     openNew: "Open a new shell",
+    lost: "machine ended",
+    restored: "This is what the shell showed before its machine ended.",
+    restart: "Start a shell here",
   },
 
   tree: {

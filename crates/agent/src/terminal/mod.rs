@@ -23,10 +23,10 @@ use crate::outbox::Outbox;
 use crate::reap::Reaper;
 use session::Identity;
 pub use session::Terminal;
-pub use viewer::run as view;
+pub use viewer::{run as view, scrollback};
 
 /// Under output that an earlier sandbox of this terminal printed.
-const HISTORY_END: &str = "\x1b[0;2m--- history above, new program below ---\x1b[0m\r\n";
+const HISTORY_END: &str = "\x1b[0;2m--- the machine ended; a new shell starts below ---\x1b[0m\r\n";
 /// Most arguments and most variables of a program, and most bytes of all of them.
 const MAX_ARGUMENTS: usize = 4096;
 const MAX_ARGUMENT_BYTES: usize = 512 * 1024;

@@ -123,6 +123,9 @@ impl Terminal {
             terminal: self.id,
             kind: self.kind,
             title: self.title.clone(),
+            program_title: Some(flow.screen().modes().title())
+                .filter(|title| !title.is_empty())
+                .map(str::to_owned),
             size: *self.size.lock().unwrap_or_else(PoisonError::into_inner),
             end: flow.screen().ring().end(),
             exit: flow.exit(),

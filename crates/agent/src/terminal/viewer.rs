@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tandem_proto::agent::TerminalInput;
+use bytes::Bytes;
+use tandem_proto::agent::{TerminalInput, TerminalOutput};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -13,6 +14,31 @@ use crate::frame::{self, FrameError};
 
 /// Most bytes of one input frame.
 const MAX_INPUT: usize = 64 * 1024;
+/// Most bytes of one chunk of scrollback.
+const CHUNK: usize = 64 * 1024;
+
+/// Sends what is held of the output now, unless it still ends where the node knows it to.
+pub async fn scrollback(terminal: &Terminal, known_end: Option<u64>, mut stream: UnixStream) {
+    let (mut offset, mut bytes) = {
+        let flow = terminal.flow();
+        let ring = flow.screen().ring();
+        if known_end == Some(ring.end()) {
+            return;
+        }
+        let start = ring.start();
+        (start, Bytes::from(ring.read(start, usize::MAX).unwrap_or_default()))
+    };
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(CHUNK));
+        let length = piece.len() as u64;
+        let chunk = TerminalOutput::Chunk { offset, bytes: piece };
+        // A node that is gone asks again when it is back.
+        if frame::write(&mut stream, &chunk).await.is_err() {
+            return;
+        }
+        offset += length;
+    }
+}
 
 /// Serves the stream until either side ends it.
 pub async fn run(terminal: Arc<Terminal>, from: Option<u64>, stream: UnixStream) {

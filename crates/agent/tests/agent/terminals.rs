@@ -8,7 +8,7 @@ use tandem_proto::agent::{
 };
 use tandem_proto::limits::{MAX_TERMINALS, TERMINAL_RING_BYTES};
 
-use crate::node::{LIMIT, path, program, start, terminal};
+use crate::node::{LIMIT, View, path, program, start, terminal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_and_exit_codes() {
@@ -81,6 +81,32 @@ async fn the_environment_is_a_terminals_and_holds_nothing_of_ours() {
         !text.contains("socket:") && !text.contains("anon_inode"),
         "leaked descriptors: {text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scrollback_is_what_the_ring_holds_and_only_when_there_is_more() {
+    let (_sandbox, node) = start().await;
+    let one = terminal(1);
+    let title = "printf '\\033]2;named\\007'; seq 1 300000";
+    node.spawn(one, &["sh", "-c", title]).await.unwrap();
+    node.exit(one).await;
+    let read = async |known_end| {
+        let target = StreamTarget::Scrollback { terminal: one, known_end };
+        let stream = node.open(target).await.unwrap();
+        let mut view = View { stream, offset: None, restarts: 0 };
+        let mut got = Vec::new();
+        while let Some(TerminalOutput::Chunk { bytes, .. }) = view.next().await {
+            got.extend_from_slice(&bytes);
+        }
+        (view.offset, got)
+    };
+    let (end, got) = read(None).await;
+    assert_eq!(got.len(), TERMINAL_RING_BYTES);
+    assert!(got.ends_with(b"\r\n300000\r\n"));
+    assert_eq!(read(end).await, (None, Vec::new()), "nothing new");
+    assert_eq!(read(Some(3)).await.1.len(), TERMINAL_RING_BYTES);
+    let none = StreamTarget::Scrollback { terminal: terminal(9), known_end: None };
+    assert_eq!(node.open(none).await.unwrap_err(), AgentError::NoTerminal);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,8 @@ pub struct RoomConfig {
     pub save_after: Duration,
     /// At most from the oldest unsaved edit to its snapshot.
     pub save_within: Duration,
+    /// Between saves of what terminals printed.
+    pub save_terminals_every: Duration,
     /// Between a stop signal and a kill.
     pub stop_grace: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for RoomConfig {
             write_within: Duration::from_millis(500),
             save_after: Duration::from_secs(2),
             save_within: Duration::from_secs(30),
+            save_terminals_every: Duration::from_secs(30),
             stop_grace: Duration::from_secs(2),
         }
     }

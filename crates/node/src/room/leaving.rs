@@ -42,6 +42,11 @@ impl Leaving {
         Self { phase: Phase::Grace(Instant::now() + grace), replies: Vec::new() }
     }
 
+    /// Programs that end now are ended by us.
+    pub fn stops_programs(&self) -> bool {
+        !matches!(self.phase, Phase::Staying | Phase::Grace(_))
+    }
+
     /// When to leave.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
@@ -119,7 +124,11 @@ impl Room {
                     tracing::warn!(repl = %room.repl, %error, "the processes could not be stopped one by one");
                 }
                 if room.leaving.phase == Phase::Settling {
-                    room.when_scanned(|room| room.when_written(Room::save_and_close));
+                    room.when_scanned(|room| {
+                        room.when_written(|room| {
+                            room.save_terminals(Box::new(Room::save_and_close));
+                        });
+                    });
                 }
             }) as Continuation
         });
@@ -199,7 +208,7 @@ impl Room {
                 self.peers.close_all(1012, "the server is restarting");
                 if matches!(self.leaving.phase, Phase::Staying | Phase::Grace(_)) {
                     self.leaving.phase = Phase::Settling;
-                    self.save_and_close();
+                    self.save_terminals(Box::new(Room::save_and_close));
                 }
             }
             Ending::LostLease | Ending::Discard => {

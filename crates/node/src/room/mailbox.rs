@@ -8,6 +8,7 @@ use tandem_proto::agent::ListeningPort;
 use tandem_proto::api::{LiveState, TerminalInfo, TreeEntry, TreeFolder};
 use tandem_proto::{Grant, MemberId, RelPath, Role, TerminalId};
 use tandem_sandbox::AgentLink;
+use tandem_store::ReplStore;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -105,11 +106,23 @@ pub struct ExportFile {
 
 /// What a terminal socket needs.
 #[derive(Debug)]
-pub struct TerminalDoor {
-    /// The agent.
-    pub link: AgentLink,
-    /// Size and driver, as they change.
-    pub info: watch::Receiver<TerminalInfo>,
+pub enum TerminalDoor {
+    /// Its program runs, or has ended, in the sandbox.
+    Live {
+        /// The agent.
+        link: AgentLink,
+        /// Size and driver, as they change.
+        info: watch::Receiver<TerminalInfo>,
+    },
+    /// Its machine is gone.
+    Restored {
+        /// Where its output is.
+        store: ReplStore,
+        /// The object, when any was saved.
+        key: Option<String>,
+        /// Says when a new shell was started in it.
+        info: watch::Receiver<TerminalInfo>,
+    },
 }
 
 /// Everything of a repl's tree and files, for an archive or a fork.
@@ -146,6 +159,8 @@ pub enum Ask {
     OpenTerminal(u16, u16, Reply<TerminalInfo>),
     /// End a terminal.
     CloseTerminal(TerminalId, Reply<()>),
+    /// Start a new shell in one whose machine is gone.
+    RestartTerminal(TerminalId, Reply<()>),
     /// Reach a terminal's stream.
     Terminal(TerminalId, Reply<TerminalDoor>),
     /// A viewer's size.

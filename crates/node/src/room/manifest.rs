@@ -40,7 +40,7 @@ impl Room {
             tree_version: self.tree.version(),
             tree,
             covered,
-            terminals: Vec::new(),
+            terminals: self.terminals.stored(),
             saved_ms: now,
         }
     }

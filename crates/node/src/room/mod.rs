@@ -42,7 +42,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::RoomConfig;
-pub use mailbox::{Ask, Command, FileContent, NewPeer, NewVisitor, Reply, RoomError, WriteFile};
+pub use mailbox::{
+    Ask, Command, FileContent, NewPeer, NewVisitor, Reply, RoomError, TerminalDoor, WriteFile,
+};
 pub(crate) use open::{OpenError, open};
 pub use project::{DEFAULT_TASK, Project};
 pub(crate) use seed::{SeedFile, seed};
@@ -58,6 +60,7 @@ use live::Live;
 use people::Peers;
 use sandbox::SandboxState;
 use terminals::Terminals;
+pub use terminals::history as terminal_history;
 use tree::Tree;
 
 /// One socket of a room.
@@ -122,6 +125,7 @@ pub struct Room {
     waiting_for_sandbox: Vec<Continuation>,
     disk: disk::Disk,
     terminals: Terminals,
+    saving: terminals::Saving,
     project: Project,
     saved: Saved,
     leaving: Leaving,
@@ -259,6 +263,7 @@ impl Room {
             Ask::Stop(reply) => self.stop_run(reply),
             Ask::OpenTerminal(cols, rows, reply) => self.open_terminal(cols, rows, reply),
             Ask::CloseTerminal(terminal, reply) => self.close_terminal(terminal, reply),
+            Ask::RestartTerminal(terminal, reply) => self.restart_terminal(terminal, reply),
             Ask::Terminal(terminal, reply) => self.terminal_door(terminal, reply),
             Ask::Resize { terminal, member, size, drive } => {
                 self.resize_terminal(terminal, member, size, drive);
@@ -367,6 +372,7 @@ impl Room {
             self.saved.deadline(),
             self.leaving.deadline(),
             self.live.deadline(),
+            self.saving.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -377,6 +383,7 @@ impl Room {
         self.write_due_documents(now);
         self.finish_overdue_scan(now);
         self.flush_if_due(now);
+        self.save_terminals_if_due(now);
         self.expire_awareness();
         self.leave_if_due(now);
         self.poll_usage(now);

@@ -19,6 +19,7 @@ use super::mailbox::MAILBOX;
 use super::people::Peers;
 use super::replay::{Loaded, replay};
 use super::sandbox::SandboxState;
+use super::terminals::Terminals;
 use super::{Ending, Project, Room, RoomHandle, Summary};
 use crate::lease::{HeldLease, wall_ms};
 use crate::shared::Shared;
@@ -139,7 +140,8 @@ fn build(
         sandbox: SandboxState::new(shared.limits),
         waiting_for_sandbox: Vec::new(),
         disk: super::disk::Disk::default(),
-        terminals: super::terminals::Terminals::default(),
+        terminals: Terminals::restore(&loaded.terminals, sandbox.is_some()),
+        saving: super::terminals::Saving::default(),
         project: Project::default(),
         saved: Saved::new(Some(head), 1, (loaded.covered, loaded.older)),
         leaving: Leaving::new(shared.room.idle_grace),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tandem_doc::text::TextFormat;
 use tandem_proto::{FileId, Generation, Lsn};
-use tandem_store::{Manifest, Positions, Record, RecordKind};
+use tandem_store::{Manifest, Positions, Record, RecordKind, StoredTerminal};
 
 use super::base::{self, Base, LoggedEdit};
 use super::files::{Deleted, Files, Logged, Stored, TreeRecord};
@@ -24,6 +24,7 @@ pub(super) struct Loaded {
     /// The same and what was replayed above it.
     pub older: Positions,
     pub tree_changed: bool,
+    pub terminals: Vec<StoredTerminal>,
 }
 
 /// Rebuilds the state from the manifest and the log above it.
@@ -37,6 +38,7 @@ pub(super) fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded
         covered: manifest.covered.clone(),
         older: manifest.covered.clone(),
         tree_changed: false,
+        terminals: manifest.terminals.clone(),
         files: Files::default(),
     };
     for (id, _) in loaded.tree.iter() {

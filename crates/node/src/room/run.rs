@@ -53,6 +53,7 @@ impl Room {
             rows: 24,
             driver: None,
             exit: None,
+            restored: false,
         };
         self.terminals.run = Some(RunInfo {
             terminal: info.id,

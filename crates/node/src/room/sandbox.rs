@@ -471,6 +471,7 @@ impl Room {
     }
 
     fn agent_connected(&mut self, hello: Hello) {
+        self.saving.possible = hello.scrollback;
         self.terminals.agent_has(hello.terminals);
         self.live.changed();
         if self.disk.is_adopted() && !hello.filled {
@@ -503,7 +504,7 @@ impl Room {
             }
             Event::Exited { terminal, exit } => self.terminal_exited(terminal, exit),
             Event::Title { terminal, title } => {
-                self.terminals.set_title(terminal, title);
+                self.terminals.set_title(terminal, &title);
                 self.live.changed();
             }
         }

@@ -3,4 +3,5 @@
 pub mod documents;
 pub mod outbox;
 pub mod protocol;
+mod restored;
 pub mod terminal;

@@ -10,11 +10,13 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tandem_proto::agent::{TerminalInput, TerminalOutput};
 use tandem_proto::api::{TerminalClientMessage, TerminalInfo, TerminalServerMessage};
 use tandem_proto::{Grant, TerminalId};
-use tandem_sandbox::TerminalStream;
+use tandem_sandbox::{LinkError, TerminalStream};
 use tokio::sync::watch;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{Ask, Command, NewVisitor, RoomHandle};
+use super::restored::{self, Restored};
+use crate::room::{Ask, Command, NewVisitor, RoomHandle, TerminalDoor};
 
 /// A browser that takes nothing for this long is disconnected; it resumes by offset.
 const STALL: Duration = Duration::from_secs(60);
@@ -38,22 +40,33 @@ pub async fn serve(
         Ok(peer) => peer,
         Err(_) => return close(&mut sink, 1013, "try again").await,
     };
-    let opened = async {
-        let door = room.ask(|reply| Ask::Terminal(terminal, reply)).await.map_err(|_| 4404_u16)?;
-        let output =
-            door.link.open_terminal(terminal, from).await.map_err(|error| match error {
-                tandem_sandbox::LinkError::Agent(_) => 4404_u16,
-                _ => 1013,
-            })?;
-        Ok::<_, u16>((output, door.info))
-    };
-    match opened.await {
-        Ok((output, info)) => {
-            let viewer = Viewer { sink, room: &room, grant, terminal, last_seen: Instant::now() };
-            viewer.run(stream, output, info, cancel).await;
+    let mut viewer = Viewer { sink, room: &room, grant, terminal, last_seen: Instant::now() };
+    let mut wires = Wires::new(stream);
+    let mut from = from;
+    loop {
+        let door = match room.ask(|reply| Ask::Terminal(terminal, reply)).await {
+            Ok(door) => door,
+            Err(_) => break viewer.close(4404, "there is no such terminal").await,
+        };
+        match door {
+            TerminalDoor::Restored { store, key, info } => {
+                let shown = Restored { store, key, info, from };
+                match restored::view(&mut viewer, shown, &mut wires, &cancel).await {
+                    restored::Ended::Restarted => from = None,
+                    restored::Ended::Closed => break,
+                }
+            }
+            TerminalDoor::Live { link, info } => {
+                match link.open_terminal(terminal, from).await {
+                    Ok(output) => viewer.run(wires, output, info, cancel).await,
+                    Err(LinkError::Agent(_)) => {
+                        viewer.close(4404, "there is no such terminal").await;
+                    }
+                    Err(_) => viewer.close(1013, "the sandbox is not reachable now").await,
+                }
+                break;
+            }
         }
-        Err(4404) => close(&mut sink, 4404, "there is no such terminal").await,
-        Err(code) => close(&mut sink, code, "the sandbox is not reachable now").await,
     }
     drop(room.send(Command::Detach(peer)).await);
 }
@@ -63,25 +76,41 @@ async fn close(sink: &mut SplitSink<WebSocket, Message>, code: u16, reason: &'st
     drop(tokio::time::timeout(STALL, sink.send(Message::Close(Some(frame)))).await);
 }
 
-struct Viewer<'a> {
+/// What comes in, and when to ask whether anybody is there.
+pub(super) struct Wires {
+    /// From the browser.
+    pub stream: SplitStream<WebSocket>,
+    /// When to ask.
+    pub ping: Interval,
+}
+
+impl Wires {
+    fn new(stream: SplitStream<WebSocket>) -> Self {
+        let mut ping = tokio::time::interval(PING);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { stream, ping }
+    }
+}
+
+/// One browser in front of one terminal.
+pub(super) struct Viewer<'a> {
     sink: SplitSink<WebSocket, Message>,
-    room: &'a RoomHandle,
+    pub(super) room: &'a RoomHandle,
     grant: Grant,
-    terminal: TerminalId,
+    pub(super) terminal: TerminalId,
     last_seen: Instant,
 }
 
 impl Viewer<'_> {
     async fn run(
-        mut self,
-        mut stream: SplitStream<WebSocket>,
+        &mut self,
+        wires: Wires,
         output: TerminalStream,
         mut info: watch::Receiver<TerminalInfo>,
         cancel: CancellationToken,
     ) {
         let (mut output, mut input) = output.split();
-        let mut ping = tokio::time::interval(PING);
-        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let Wires { mut stream, mut ping } = wires;
         info.mark_changed();
         let mut info_open = true;
         let mut output_open = true;
@@ -89,12 +118,11 @@ impl Viewer<'_> {
             let more = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    close(&mut self.sink, 4403, "access was withdrawn or the repl is closing").await;
+                    self.close(4403, "access was withdrawn or the repl is closing").await;
                     false
                 }
                 incoming = stream.next() => match incoming {
                     Some(Ok(message)) => {
-                        self.last_seen = Instant::now();
                         match self.receive(message).await {
                             Incoming::Nothing => true,
                             Incoming::ToAgent(frames) => {
@@ -112,7 +140,7 @@ impl Viewer<'_> {
                 changed = info.changed(), if info_open => {
                     info_open = changed.is_ok();
                     let now = info.borrow_and_update().clone();
-                    self.control(&TerminalServerMessage::Resize { cols: now.cols, rows: now.rows, driver: now.driver }).await
+                    self.size(&now).await
                 }
                 received = output.recv(), if output_open => match received {
                     Ok(Some(received)) => self.show(received).await,
@@ -120,13 +148,11 @@ impl Viewer<'_> {
                         output_open = false;
                         // The agent is reconnecting or the terminal was closed: the browser
                         // comes back with its offset.
-                        close(&mut self.sink, 1012, "the terminal's stream ended").await;
+                        self.close(1012, "the terminal's stream ended").await;
                         false
                     }
                 },
-                _ = ping.tick() => {
-                    self.last_seen.elapsed() < SILENCE && self.write(Message::Ping(Bytes::new())).await
-                }
+                _ = ping.tick() => self.ask_alive().await,
             };
             if !more {
                 return;
@@ -138,7 +164,28 @@ impl Viewer<'_> {
         matches!(tokio::time::timeout(STALL, self.sink.send(message)).await, Ok(Ok(())))
     }
 
-    async fn control(&mut self, message: &TerminalServerMessage) -> bool {
+    /// Closes the socket and says why.
+    pub(super) async fn close(&mut self, code: u16, reason: &'static str) {
+        close(&mut self.sink, code, reason).await;
+    }
+
+    /// Asks whether the browser is there; false when it has been silent for too long.
+    pub(super) async fn ask_alive(&mut self) -> bool {
+        self.last_seen.elapsed() < SILENCE && self.write(Message::Ping(Bytes::new())).await
+    }
+
+    /// Tells the size in force and who sets it.
+    pub(super) async fn size(&mut self, info: &TerminalInfo) -> bool {
+        let (cols, rows, driver) = (info.cols, info.rows, info.driver);
+        self.control(&TerminalServerMessage::Resize { cols, rows, driver }).await
+    }
+
+    /// Sends output.
+    pub(super) async fn output(&mut self, bytes: Bytes) -> bool {
+        self.write(Message::Binary(bytes)).await
+    }
+
+    pub(super) async fn control(&mut self, message: &TerminalServerMessage) -> bool {
         match serde_json::to_string(message) {
             Ok(text) => self.write(Message::Text(text.into())).await,
             Err(_) => false,
@@ -158,7 +205,8 @@ impl Viewer<'_> {
         }
     }
 
-    async fn receive(&mut self, message: Message) -> Incoming {
+    pub(super) async fn receive(&mut self, message: Message) -> Incoming {
+        self.last_seen = Instant::now();
         match message {
             Message::Binary(bytes) if self.grant.role.may_edit() => {
                 let mut rest = bytes;
@@ -170,7 +218,7 @@ impl Viewer<'_> {
                 Incoming::ToAgent(frames)
             }
             Message::Binary(_) => {
-                close(&mut self.sink, 4403, "viewers cannot type").await;
+                self.close(4403, "viewers cannot type").await;
                 Incoming::End
             }
             Message::Text(text) => match serde_json::from_str::<TerminalClientMessage>(&text) {
@@ -192,7 +240,7 @@ impl Viewer<'_> {
                     Incoming::Nothing
                 }
                 Err(_) => {
-                    close(&mut self.sink, 4400, "the control message is malformed").await;
+                    self.close(4400, "the control message is malformed").await;
                     Incoming::End
                 }
             },
@@ -202,8 +250,12 @@ impl Viewer<'_> {
     }
 }
 
-enum Incoming {
+/// What a message from a browser asks for.
+pub(super) enum Incoming {
+    /// Nothing (more).
     Nothing,
+    /// To be passed on to the program.
     ToAgent(Vec<TerminalInput>),
+    /// The socket is to end.
     End,
 }

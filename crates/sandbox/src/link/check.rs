@@ -42,6 +42,7 @@ fn terminal(state: &TerminalState) -> Result<(), Violation> {
     if cols == 0 || rows == 0 || cols > MAX_TERMINAL_COLS || rows > MAX_TERMINAL_ROWS {
         return Err("a terminal's size is out of bounds");
     }
+    state.program_title.as_deref().map_or(Ok(()), title)?;
     title(&state.title)
 }
 
@@ -161,13 +162,19 @@ mod tests {
             terminal: TerminalId::from_random([2; 10]),
             kind: TerminalKind::Shell,
             title: "bash".into(),
+            program_title: None,
             size: (80, 24),
             end: 0,
             exit: None,
             started_ms: 0,
         };
-        let good =
-            Hello { version: VERSION, sandbox, terminals: vec![state.clone()], filled: true };
+        let good = Hello {
+            version: VERSION,
+            sandbox,
+            terminals: vec![state.clone()],
+            filled: true,
+            scrollback: true,
+        };
         assert_eq!(hello(&good, sandbox), Ok(()));
         assert!(hello(&good, SandboxId::from_random([9; 10])).is_err());
         assert!(hello(&Hello { version: 2, ..good.clone() }, sandbox).is_err());
@@ -177,6 +184,7 @@ mod tests {
             vec![TerminalState { size: (0, 24), ..state.clone() }],
             vec![TerminalState { title: "a\u{1b}]52;".into(), ..state.clone() }],
             vec![TerminalState { title: "a".repeat(257), ..state.clone() }],
+            vec![TerminalState { program_title: Some("a".repeat(257)), ..state.clone() }],
         ] {
             assert!(hello(&Hello { terminals, ..good.clone() }, sandbox).is_err());
         }

@@ -19,10 +19,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tandem_proto::agent::{
-    AgentError, Configure, Event, Hello, Op, Reply, StreamTarget, TransferEnd,
+    AgentError, Configure, Event, Hello, Op, Reply, StreamTarget, TerminalOutput, TransferEnd,
 };
+use tandem_proto::limits::TERMINAL_RING_BYTES;
 use tandem_proto::{RelPath, SandboxId, TerminalId};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -183,6 +184,36 @@ impl AgentLink {
         let target = StreamTarget::Terminal { terminal, from };
         let (socket, early, permit) = self.open(target).await?;
         Ok(TerminalStream::new(socket, early, permit))
+    }
+
+    /// What is held of a terminal's output now, at most [`TERMINAL_RING_BYTES`]: the offset of the
+    /// first byte, and the bytes. `None` when the output still ends at `known_end`.
+    pub async fn scrollback(
+        &self,
+        terminal: TerminalId,
+        known_end: Option<u64>,
+    ) -> Result<Option<(u64, Bytes)>, LinkError> {
+        let target = StreamTarget::Scrollback { terminal, known_end };
+        let (socket, early, permit) = self.open(target).await?;
+        let (mut reader, _writer) = TerminalStream::new(socket, early, permit).split();
+        let mut from = None;
+        let mut bytes = BytesMut::new();
+        loop {
+            let output = tokio::time::timeout(STREAM_TIMEOUT, reader.recv())
+                .await
+                .map_err(|_| LinkError::Timeout)??;
+            match output {
+                Some(TerminalOutput::Chunk { offset, bytes: chunk }) => {
+                    if bytes.len() + chunk.len() > TERMINAL_RING_BYTES {
+                        return Err(LinkError::Protocol("more scrollback than a terminal holds"));
+                    }
+                    from.get_or_insert(offset);
+                    bytes.extend_from_slice(&chunk);
+                }
+                Some(_) => return Err(LinkError::Protocol("scrollback is chunks only")),
+                None => return Ok(from.map(|from| (from, bytes.freeze()))),
+            }
+        }
     }
 
     /// Connects to a listening port inside.

@@ -40,7 +40,13 @@ fn own() -> Peer {
 }
 
 fn hello() -> Hello {
-    Hello { version: VERSION, sandbox: sandbox(), terminals: Vec::new(), filled: false }
+    Hello {
+        version: VERSION,
+        sandbox: sandbox(),
+        terminals: Vec::new(),
+        filled: false,
+        scrollback: true,
+    }
 }
 
 impl Bench {

@@ -36,7 +36,8 @@ fn serve(path: &str) -> io::Result<()> {
     let sandbox = std::env::var("TANDEM_SANDBOX").ok().and_then(|id| id.parse().ok());
     let sandbox = sandbox.ok_or_else(|| io::Error::other("no id"))?;
     let mut control = UnixStream::connect(path)?;
-    let hello = Hello { version: VERSION, sandbox, terminals: Vec::new(), filled: false };
+    let hello =
+        Hello { version: VERSION, sandbox, terminals: Vec::new(), filled: false, scrollback: true };
     write(&mut control, &Dial::Control(hello))?;
     loop {
         match read(&mut control)? {

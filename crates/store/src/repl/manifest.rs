@@ -1,7 +1,8 @@
 //! A repl's manifest: its tree, where each file's content is, and which log records are in it.
 
 use serde::{Deserialize, Serialize};
-use tandem_proto::{Epoch, FileId, Generation, ReplId, TerminalId};
+use tandem_proto::agent::Exit;
+use tandem_proto::{Epoch, FileId, Generation, MemberId, ReplId, TerminalId};
 
 use super::BlobRef;
 use crate::hash::ContentHash;
@@ -118,4 +119,26 @@ pub struct StoredTerminal {
     pub to: u64,
     /// Key of the scrollback.
     pub key: String,
+    /// Columns and rows.
+    #[serde(default)]
+    pub size: Option<(u16, u16)>,
+    /// How its program ended, if it did by itself.
+    #[serde(default)]
+    pub exit: Option<Exit>,
+    /// Of a console: what was run.
+    #[serde(default)]
+    pub run: Option<StoredRun>,
+}
+
+/// The run that a saved console belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRun {
+    /// Task name.
+    pub task: String,
+    /// As shown.
+    pub command: String,
+    /// Who started it.
+    pub member: MemberId,
+    /// Milliseconds since the Unix epoch.
+    pub started_ms: u64,
 }

@@ -26,7 +26,9 @@ use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 pub use blobs::{BlobReader, BlobRef};
 pub use catalogue::{Catalogue, CatalogueRecord, StoredLink, StoredMember, load_catalogue};
-pub use manifest::{Content, Eol, Manifest, NodeKind, StoredDocument, StoredTerminal, TreeNode};
+pub use manifest::{
+    Content, Eol, Manifest, NodeKind, StoredDocument, StoredRun, StoredTerminal, TreeNode,
+};
 pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, Snapshots};
 pub use sweep::Swept;
 
@@ -208,6 +210,18 @@ impl ReplStore {
         let bytes = object::get(&*self.blobs, ObjectKind::Scrollback, key).await?;
         let scrollback: Scrollback = object::decode(key, &bytes)?;
         Ok((scrollback.from, scrollback.bytes))
+    }
+
+    /// Removes scrollback that no manifest in use names any more.
+    ///
+    /// # Errors
+    /// See [`ObjectError`]; [`ObjectError::Foreign`] for anything that is no scrollback.
+    pub async fn delete_scrollback(&self, keys: Vec<String>) -> Result<(), ObjectError> {
+        let prefix = format!("{}t/", self.folder());
+        match keys.iter().find(|key| !key.starts_with(&prefix)) {
+            Some(foreign) => Err(ObjectError::Foreign { key: foreign.clone() }),
+            None => self.delete(keys).await,
+        }
     }
 
     /// Removes all objects of the repl, the catalogue's last: interrupted, it can be repeated.

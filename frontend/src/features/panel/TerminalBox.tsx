@@ -54,7 +54,7 @@ export function TerminalBox({ terminal, shell, focus }: TerminalBoxProps) {
 
   return (
     <div className={styles.terminal}>
-      {shown !== null && <TerminalBanner terminal={shown} shell={shell} />}
+      {shown !== null && <TerminalBanner id={terminal} terminal={shown} shell={shell} />}
       <div ref={box} className={styles.screen} data-terminal={terminal} />
     </div>
   );

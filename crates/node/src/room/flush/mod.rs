@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tandem_proto::{FileId, Lsn};
 use tandem_sandbox::AgentLink;
-use tandem_store::{Manifest, Positions, ReplStore};
+use tandem_store::{Manifest, Positions, ReplStore, StoredTerminal};
 
 use self::documents::Captured;
 use self::files::{Dirty, StoredFile};
@@ -42,6 +42,8 @@ pub struct Saved {
     retry_at: Option<Instant>,
     waiters: Vec<Waiter>,
     given_up: bool,
+    /// Terminals that the newest committed manifest names.
+    pub terminals: Vec<StoredTerminal>,
     head: Option<String>,
     next_seq: u64,
     /// What the manifest at the opening contained, and the same with the replayed log above it.
@@ -62,6 +64,7 @@ impl Saved {
             retry_at: None,
             waiters: Vec::new(),
             given_up: false,
+            terminals: Vec::new(),
             head,
             next_seq,
             covered,
@@ -141,6 +144,7 @@ struct Flushed {
     key: String,
     documents: Vec<(Captured, Stored)>,
     files: Vec<StoredFile>,
+    terminals: Vec<StoredTerminal>,
     covered: Positions,
 }
 
@@ -285,6 +289,8 @@ impl Room {
             self.document_saved(captured, stored);
         }
         self.files_saved(flushed.files);
+        self.saved.terminals = flushed.terminals;
+        self.forget_replaced_scrollback();
         self.shared.log.covered(self.repl, &flushed.covered);
     }
 
@@ -344,11 +350,11 @@ async fn flush(
     );
     super::manifest::set_contents(&mut manifest, &stored);
     manifest.saved_ms = wall_ms();
-    let covered = manifest.covered.clone();
+    let (covered, terminals) = (manifest.covered.clone(), manifest.terminals.clone());
     let repl = manifest.repl;
     let key = store.put_manifest(&manifest).await.map_err(store_error)?;
     match shared.web.move_head(repl, epoch, head, key.clone()).await {
-        Ok(true) => Ok(Flushed { key, documents: saved, files: stored_files, covered }),
+        Ok(true) => Ok(Flushed { key, documents: saved, files: stored_files, terminals, covered }),
         Ok(false) => Err(FlushError::HeadMoved),
         Err(error) => Err(store_error(error)),
     }

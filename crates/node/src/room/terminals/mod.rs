@@ -1,117 +1,19 @@
 //! Terminals as a room knows them: names, sizes, drivers, exits. Their bytes never come here
 //! (invariant 14): a terminal socket has its own stream to the agent.
 
-use std::collections::BTreeMap;
+mod list;
+mod scrollback;
 
-use tandem_proto::agent::{Exit, Op, Spawn, TerminalKind, TerminalState};
-use tandem_proto::api::{RunInfo, TerminalInfo};
+use tandem_proto::agent::{Exit, Op, Spawn, TerminalKind};
+use tandem_proto::api::TerminalInfo;
 use tandem_proto::{MemberId, TerminalId, limits};
 use tandem_sandbox::LinkError;
-use tokio::sync::watch;
 
 use super::files::refused;
 use super::mailbox::{Reply, RoomError, TerminalDoor};
-use super::project::DEFAULT_TASK;
 use super::{Continuation, Room};
-
-/// All terminals of a room.
-#[derive(Default)]
-pub struct Terminals {
-    list: BTreeMap<(u64, TerminalId), watch::Sender<TerminalInfo>>,
-    next: u64,
-    /// The current or last run.
-    pub run: Option<RunInfo>,
-}
-
-impl Terminals {
-    /// Every terminal, oldest first.
-    pub fn infos(&self) -> Vec<TerminalInfo> {
-        self.list.values().map(|info| info.borrow().clone()).collect()
-    }
-
-    /// Whether one more may be opened.
-    pub fn has_room(&self) -> bool {
-        self.list.len() < limits::MAX_TERMINALS
-    }
-
-    /// Whether a run is going on.
-    pub fn is_running(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.exit.is_none())
-    }
-
-    fn find(&self, terminal: TerminalId) -> Option<&watch::Sender<TerminalInfo>> {
-        self.list.iter().find(|((_, id), _)| *id == terminal).map(|(_, info)| info)
-    }
-
-    /// Enters a terminal.
-    pub fn add(&mut self, info: TerminalInfo) {
-        self.next += 1;
-        self.list.insert((self.next, info.id), watch::channel(info).0);
-    }
-
-    /// Forgets a terminal.
-    pub fn remove(&mut self, terminal: TerminalId) {
-        self.list.retain(|(_, id), _| *id != terminal);
-    }
-
-    /// The sandbox is gone, and its terminals with it.
-    pub fn sandbox_gone(&mut self) {
-        self.list.clear();
-        if let Some(run) = &mut self.run {
-            run.exit.get_or_insert(Exit { code: None, signal: Some(9), duration_ms: 0 });
-        }
-    }
-
-    /// What the agent says it holds, after a (re)connection.
-    pub fn agent_has(&mut self, states: Vec<TerminalState>) {
-        let states: Vec<TerminalState> = states.into_iter().take(limits::MAX_TERMINALS).collect();
-        self.list.retain(|(_, id), _| states.iter().any(|state| state.terminal == *id));
-        for state in states {
-            match self.find(state.terminal) {
-                Some(info) => {
-                    info.send_if_modified(|info| {
-                        let changed = info.exit != state.exit;
-                        info.exit = state.exit;
-                        changed
-                    });
-                }
-                None => {
-                    if state.kind == TerminalKind::Console {
-                        self.run = Some(RunInfo {
-                            terminal: state.terminal,
-                            task: DEFAULT_TASK.to_owned(),
-                            command: shown(&state.title),
-                            member: MemberId::from_random([0; 10]),
-                            started_ms: state.started_ms,
-                            exit: state.exit,
-                        });
-                    }
-                    self.add(TerminalInfo {
-                        id: state.terminal,
-                        kind: state.kind,
-                        title: shown(&state.title),
-                        cols: state.size.0,
-                        rows: state.size.1,
-                        driver: None,
-                        exit: state.exit,
-                    });
-                }
-            }
-        }
-    }
-
-    /// A program named its terminal.
-    pub fn set_title(&mut self, terminal: TerminalId, title: String) {
-        if let Some(info) = self.find(terminal) {
-            info.send_modify(|info| info.title = shown(&title));
-        }
-    }
-}
-
-/// Text from a sandbox, for people: no control characters, at most 256 characters.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(256).collect()
-}
+pub use list::Terminals;
+pub use scrollback::{Saving, history};
 
 impl Room {
     /// Opens a shell.
@@ -131,6 +33,7 @@ impl Room {
                 rows: rows.clamp(1, limits::MAX_TERMINAL_ROWS),
                 driver: None,
                 exit: None,
+                restored: false,
             };
             let argv = vec!["bash".to_owned(), "-l".to_owned()];
             room.spawn_terminal(info, argv, reply, |_, info| info);
@@ -148,7 +51,7 @@ impl Room {
         let Some(link) = self.sandbox.ready_link().cloned() else {
             return drop(reply.send(Err(RoomError::Unavailable("the sandbox is gone".to_owned()))));
         };
-        if !self.terminals.has_room() {
+        if !self.terminals.make_room() {
             let reason =
                 format!("there are {} terminals already; close one first", limits::MAX_TERMINALS);
             return drop(reply.send(Err(RoomError::Conflict(reason))));
@@ -202,6 +105,7 @@ impl Room {
             );
         }
         self.terminals.remove(terminal);
+        self.saved.tree_changed();
         self.live.changed();
         let Some(link) = self.sandbox.ready_link().cloned() else {
             return drop(reply.send(Ok(())));
@@ -215,14 +119,20 @@ impl Room {
 
     /// What a terminal socket needs.
     pub(super) fn terminal_door(&mut self, terminal: TerminalId, reply: Reply<TerminalDoor>) {
+        let entry = self.terminals.find(terminal);
+        if let Some(entry) = entry.filter(|entry| entry.is_restored()) {
+            let key = entry.saved.as_ref().map(|saved| saved.key.clone());
+            let (store, info) = (self.store.clone(), entry.info.subscribe());
+            return drop(reply.send(Ok(TerminalDoor::Restored { store, key, info })));
+        }
         if self.sandbox.is_coming() {
             self.waiting_for_sandbox
                 .push(Box::new(move |room| room.terminal_door(terminal, reply)));
             return;
         }
-        let answer = match (self.terminals.find(terminal), self.sandbox.ready_link()) {
-            (Some(info), Some(link)) => {
-                Ok(TerminalDoor { link: link.clone(), info: info.subscribe() })
+        let answer = match (entry, self.sandbox.ready_link()) {
+            (Some(entry), Some(link)) => {
+                Ok(TerminalDoor::Live { link: link.clone(), info: entry.info.subscribe() })
             }
             _ => Err(RoomError::NotFound("there is no such terminal".to_owned())),
         };
@@ -237,7 +147,8 @@ impl Room {
         size: (u16, u16),
         drive: bool,
     ) {
-        let Some(info) = self.terminals.find(terminal) else { return };
+        let Some(entry) = self.terminals.find(terminal) else { return };
+        let (info, restored) = (&entry.info, entry.is_restored());
         let (cols, rows) = (
             size.0.clamp(1, limits::MAX_TERMINAL_COLS),
             size.1.clamp(1, limits::MAX_TERMINAL_ROWS),
@@ -254,7 +165,7 @@ impl Room {
             return;
         }
         self.live.changed();
-        if let Some(link) = self.sandbox.ready_link().cloned() {
+        if let Some(link) = self.sandbox.ready_link().cloned().filter(|_| !restored) {
             self.spawn(async move {
                 // A terminal that is gone needs no size.
                 drop(link.request(Op::Resize { terminal, cols, rows }).await);
@@ -265,8 +176,12 @@ impl Room {
 
     /// A terminal's process ended.
     pub(super) fn terminal_exited(&mut self, terminal: TerminalId, exit: Exit) {
-        if let Some(info) = self.terminals.find(terminal) {
-            info.send_modify(|info| info.exit = Some(exit));
+        let by_us = self.leaving.stops_programs();
+        if let Some(entry) = self.terminals.find_mut(terminal) {
+            entry.info.send_modify(|info| info.exit = Some(exit));
+            if !by_us {
+                entry.ended = Some(exit);
+            }
         }
         if let Some(run) = &mut self.terminals.run
             && run.terminal == terminal
@@ -279,8 +194,8 @@ impl Room {
 
     /// A member has no socket left: nobody waits for their size.
     pub(super) fn member_left(&mut self, member: MemberId) {
-        for info in self.terminals.list.values() {
-            info.send_if_modified(|info| {
+        for (_, entry) in self.terminals.entries() {
+            entry.info.send_if_modified(|info| {
                 let drove = info.driver == Some(member);
                 if drove {
                     info.driver = None;

@@ -1,0 +1,216 @@
+//! What outlives the machine: what terminals printed, and files that no editor ever opened.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use tandem_proto::agent::TerminalKind;
+use tandem_proto::api::TerminalInfo;
+use tandem_testkit::{Api, LIMIT, Options, S3Server, Server, eventually};
+
+use crate::python_on;
+
+/// Saves often, so that tests need not wait.
+pub fn eager() -> Options {
+    let args = ["--save-terminals-every", "300ms", "--save-after", "200ms"];
+    Options { args: args.map(str::to_owned).to_vec(), ..Options::default() }
+}
+
+/// The machine is lost: its processes, and everything it had on disk.
+async fn lose_machine(server: &mut Server) -> Result<()> {
+    server.kill().await?;
+    server.kill_sandboxes()?;
+    server.wipe_data_dir()?;
+    server.restart().await
+}
+
+async fn terminals(api: &Api, repl: &str) -> Result<Vec<TerminalInfo>> {
+    Ok(api.status(repl).await?.live.terminals)
+}
+
+/// A shell that printed something and named itself, and a console that ended with 3; both saved.
+async fn printed(server: &Server, api: &Api, repl: &str) -> Result<(String, String)> {
+    api.write(repl, "tandem.toml", "run = \"echo from the run; exit 3\"\n").await?;
+    let _live = api.live(repl).await?;
+    api.sandbox_ready(repl).await?;
+    let mut shell = api.shell(repl).await?;
+    shell.execute("PROMPT_COMMAND=; echo old words; printf '\\033]2;my title\\007'").await?;
+    api.run(repl, None).await?;
+    let both = eventually("a title and an exit", LIMIT, || async {
+        let all = terminals(api, repl).await?;
+        let shell = all.iter().find(|one| one.title == "my title");
+        let console = all.iter().find(|one| one.kind == TerminalKind::Console);
+        let ended = console.filter(|one| one.exit.is_some_and(|exit| exit.code == Some(3)));
+        Ok(shell.zip(ended).map(|(shell, console)| (shell.id.to_string(), console.id.to_string())))
+    })
+    .await?;
+    // What is printed last is stored last, and then a manifest names it.
+    shell.execute("echo and more").await?;
+    let before = server.stored(&format!("repls/{repl}/t"))?.len();
+    eventually("both are stored and named", LIMIT, || async {
+        let newest = |files: Vec<PathBuf>| {
+            files.iter().filter_map(|file| file.metadata().ok()?.modified().ok()).max()
+        };
+        let output = server.stored(&format!("repls/{repl}/t"))?;
+        let enough = output.len() > before.max(1);
+        let all = server.stored(&format!("repls/{repl}"))?;
+        let manifests =
+            all.into_iter().filter(|file| file.parent().is_some_and(|m| m.ends_with("m")));
+        Ok((enough && newest(manifests.collect()) > newest(output)).then_some(()))
+    })
+    .await?;
+    Ok(both)
+}
+
+async fn is_shown_again(api: &Api, repl: &str, shell: &str, console: &str) -> Result<()> {
+    let all = eventually("both terminals are listed", LIMIT, || async {
+        let all = terminals(api, repl).await?;
+        Ok((all.len() == 2).then_some(all))
+    })
+    .await?;
+    ensure!(all.iter().all(|one| one.restored), "{all:?}");
+    ensure!(all[0].title == "my title" && all[0].id.to_string() == shell, "{all:?}");
+    ensure!(all[1].exit.is_some_and(|exit| exit.code == Some(3)), "{all:?}");
+    let run = api.status(repl).await?.live.run;
+    ensure!(
+        run.as_ref().is_some_and(|run| run.command.contains("from the run")
+            && run.exit.is_some_and(|exit| exit.code == Some(3))),
+        "{run:?}"
+    );
+
+    let mut read = api.terminal(repl, console, None).await?;
+    ensure!(read.wait_for_exit().await?.code == Some(3));
+    ensure!(read.shown().contains("from the run"), "{:?}", read.shown());
+
+    let mut old = api.terminal(repl, shell, None).await?;
+    old.wait_for("press Enter to start a new shell").await?;
+    ensure!(old.shown().contains("old words"), "{:?}", old.shown());
+    // Whoever was there before comes back with an offset of the shell that is gone.
+    let mut other = api.terminal(repl, shell, Some(40)).await?;
+    other.wait_for("old words").await?;
+    // What is typed blindly reaches no shell; Enter starts one, in both browsers' terminals.
+    old.send("touch blindly").await?;
+    old.send("\r").await?;
+    other.wait_for("a new shell starts below").await?;
+    ensure!(old.execute("echo new; ls blindly 2>/dev/null; true").await?.ends_with("new"));
+    ensure!(other.resets() >= 2, "the other starts anew, too");
+    let mut late = api.terminal(repl, shell, None).await?;
+    late.wait_for("old words").await?;
+    ensure!(
+        terminals(api, repl).await?.iter().all(|one| one.restored == (one.id.to_string() != shell))
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_leave_keeps_what_terminals_printed() -> Result<()> {
+    let mut options = eager();
+    options.idle_grace = "1s".to_owned();
+    let (server, api, repl) = python_on(options).await?;
+    let (shell, console) = printed(&server, &api, &repl).await?;
+    server.no_sandboxes(Duration::from_secs(20)).await?;
+    let _live = api.live(&repl).await?;
+    is_shown_again(&api, &repl, &shell, &console).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_good_order_keeps_what_terminals_printed() -> Result<()> {
+    let (mut server, api, repl) = python_on(eager()).await?;
+    let (shell, console) = printed(&server, &api, &repl).await?;
+    server.stop().await?;
+    server.restart().await?;
+    let _live = api.live(&repl).await?;
+    is_shown_again(&api, &repl, &shell, &console).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_machine_keeps_what_terminals_printed() -> Result<()> {
+    let (mut server, api, repl) = python_on(eager()).await?;
+    let (shell, console) = printed(&server, &api, &repl).await?;
+    lose_machine(&mut server).await?;
+    eventually("the repl is found again", LIMIT, || async {
+        Ok(api.repls().await?.iter().any(|known| known.id.to_string() == repl).then_some(()))
+    })
+    .await?;
+    let _live = api.live(&repl).await?;
+    is_shown_again(&api, &repl, &shell, &console).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn titles_survive_a_killed_server() -> Result<()> {
+    let (mut server, api, repl) = python_on(eager()).await?;
+    let (shell, _) = printed(&server, &api, &repl).await?;
+    let mut socket = api.terminal(&repl, &shell, None).await?;
+    let pid = socket.execute("echo $$").await?;
+    socket.leave().await;
+    server.kill().await?;
+    server.restart().await?;
+    let _live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    let all = terminals(&api, &repl).await?;
+    ensure!(all.len() == 2 && all.iter().all(|one| !one.restored), "{all:?}");
+    ensure!(all[0].title == "my title", "{all:?}");
+    let mut again = api.terminal(&repl, &shell, None).await?;
+    ensure!(again.execute("echo $$").await? == pid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_kept_to_its_newest_and_replaced_objects_go() -> Result<()> {
+    let s3 = S3Server::start().await?;
+    let options = Options { blob_store: Some(s3.blob_store()), env: s3.env(), ..eager() };
+    let (mut server, api, repl) = python_on(options).await?;
+    let _live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    let mut shell = api.shell(&repl).await?;
+    for round in 0..8 {
+        shell.execute(&format!("seq 1 100000 | sed 's/^/round-{round} /' | tail -n 60000")).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    shell.execute("echo the very end").await?;
+    let folder = s3.bucket().join(format!("data/repls/{repl}/t"));
+    let count = || walk(&folder).map(|files| files.len());
+    eventually("the newest is stored and old ones are gone", LIMIT, || async {
+        Ok((count()? <= 5).then_some(()))
+    })
+    .await?;
+    let said = SystemTime::now();
+    shell.execute("echo the very last").await?;
+    eventually("the last words are stored", LIMIT, || async {
+        let newest = walk(&folder)?
+            .into_iter()
+            .max_by_key(|file| file.metadata().and_then(|it| it.modified()).ok());
+        let newest = newest.and_then(|file| file.metadata().ok()?.modified().ok());
+        let manifests = walk(&s3.bucket().join(format!("data/repls/{repl}")))?;
+        let named = manifests.iter().filter(|file| file.parent().is_some_and(|m| m.ends_with("m")));
+        let named = named.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+        Ok((newest > Some(said) && named > newest).then_some(()))
+    })
+    .await?;
+    let shell_id = terminals(&api, &repl).await?[0].id.to_string();
+    lose_machine(&mut server).await?;
+    eventually("the repl is found again", LIMIT, || async {
+        Ok(api.repls().await?.iter().any(|known| known.id.to_string() == repl).then_some(()))
+    })
+    .await?;
+    let _live = api.live(&repl).await?;
+    let mut old = api.terminal(&repl, &shell_id, None).await?;
+    old.wait_for("press Enter to start a new shell").await?;
+    let shown = old.shown();
+    ensure!(shown.contains("the very last") && shown.contains("round-7 100000"));
+    ensure!(shown.len() <= 1024 * 1024 + 1024, "{} bytes", shown.len());
+    Ok(())
+}
+
+fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    Ok(files)
+}
