@@ -82,6 +82,11 @@ impl Awareness {
         Self::default()
     }
 
+    /// Whether `client` is announced by connection `conn`.
+    pub fn is_announced_by(&self, client: u64, conn: u64) -> bool {
+        self.present.get(&client).is_some_and(|presence| presence.owner == conn)
+    }
+
     /// Takes a message from connection `conn` and returns what to send to all others, or
     /// `None` when it changes nothing. What a connection may not change is passed over.
     ///

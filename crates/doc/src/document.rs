@@ -42,6 +42,17 @@ enum Source {
     Server,
 }
 
+/// A piece of a document's text and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The Yjs client id.
+    pub client: u64,
+    /// The clock of its first UTF-16 unit; the others follow.
+    pub clock: u32,
+    /// The text.
+    pub text: String,
+}
+
 /// One text document.
 pub struct Document {
     doc: Doc,
@@ -308,6 +319,16 @@ impl Document {
         assert!(!self.broken, "a broken document has no text");
         let txn = self.doc.transact();
         self.text.get_string(&txn)
+    }
+
+    /// The text in pieces, each written by one client in one go.
+    ///
+    /// # Errors
+    /// When the document is or gets broken.
+    pub fn pieces(&mut self) -> Result<Vec<Piece>, Rejected> {
+        self.usable()?;
+        let pieces = yrs_door::pieces(&self.doc, &self.text).map_err(|Broken| self.give_up())?;
+        Ok(pieces.into_iter().map(|(client, clock, text)| Piece { client, clock, text }).collect())
     }
 
     /// The text's length in UTF-16 units.

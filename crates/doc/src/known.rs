@@ -67,6 +67,15 @@ impl Known {
             .is_some_and(|ranges| ranges.covers(deletion.start..deletion.end))
     }
 
+    /// The parts of a deletion that are new.
+    pub(crate) fn not_deleted(&self, deletion: &Deletion) -> Vec<std::ops::Range<u32>> {
+        let range = deletion.start..deletion.end;
+        match self.deleted.get(&deletion.client) {
+            Some(ranges) => ranges.missing(range),
+            None => vec![range],
+        }
+    }
+
     /// Takes in what a transaction did.
     pub(crate) fn note(&mut self, effect: &Effect) {
         for (client, range) in &effect.inserted {

@@ -19,6 +19,7 @@ mod document;
 mod edits;
 mod gate;
 mod known;
+mod ledger;
 mod lib0;
 mod lines;
 mod map;
@@ -33,7 +34,8 @@ pub mod text;
 mod yrs_door;
 
 pub use disk::DiskMerge;
-pub use document::Document;
+pub use document::{Document, Piece};
+pub use ledger::{Brought, Clocks, Ledger, with_deletions};
 pub use map::SharedMap;
 pub use outcome::{Applied, Rejected, Unstorable};
 pub use scan::{MAX_CLIENT_ID, ROOT, Scan, ScanError, scan};

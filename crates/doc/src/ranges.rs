@@ -31,6 +31,28 @@ impl Ranges {
         self.0.insert(start, end);
     }
 
+    /// The parts of `range` that are not in the set, ascending.
+    pub(crate) fn missing(&self, range: Range<u32>) -> Vec<Range<u32>> {
+        let mut out = Vec::new();
+        let mut at = range.start;
+        let before = self.0.range(..=range.start).next_back().map(|(&start, _)| start);
+        for (&start, &end) in self.0.range(before.unwrap_or(range.start)..range.end) {
+            if at < start {
+                out.push(at..start);
+            }
+            at = at.max(end);
+        }
+        if at < range.end {
+            out.push(at..range.end);
+        }
+        out
+    }
+
+    /// Ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u32>> {
+        self.0.iter().map(|(&start, &end)| start..end)
+    }
+
     pub(crate) fn contains(&self, clock: u32) -> bool {
         self.covers(clock..clock.saturating_add(1))
     }
@@ -62,6 +84,9 @@ mod tests {
             let probe = probe.0..probe.0 + probe.1;
             prop_assert_eq!(ranges.covers(probe.clone()), probe.clone().all(|n| plain.contains(&n)));
             prop_assert_eq!(ranges.contains(probe.start), plain.contains(&probe.start));
+            let missing: Vec<u32> = ranges.missing(probe.clone()).into_iter().flatten().collect();
+            let plainly: Vec<u32> = probe.clone().filter(|n| !plain.contains(n)).collect();
+            prop_assert_eq!(missing, plainly);
             let parts: Vec<_> = ranges.0.iter().map(|(&a, &b)| (a, b)).collect();
             prop_assert!(parts.iter().all(|(a, b)| a < b));
             prop_assert!(parts.windows(2).all(|pair| pair[0].1 < pair[1].0));

@@ -143,6 +143,8 @@ pub struct Scan {
     pub(crate) marks: Vec<Mark>,
     in_detail: bool,
     pub(crate) collected: Vec<Deletion>,
+    /// Where the deletions begin in the bytes.
+    pub(crate) deletions_at: usize,
     pub(crate) has_skip: bool,
     pub(crate) blocks: usize,
     pub(crate) text_units: u64,
@@ -215,6 +217,7 @@ fn scan_into(mut scan: Scan, update: &[u8]) -> Result<Scan, ScanError> {
         let marks = first_mark..scan.marks.len();
         scan.runs.push(Run { client, start, end: clock, dependencies, marks });
     }
+    scan.deletions_at = update.len() - reader.left();
     scan.delete_set(&mut reader)?;
     if !reader.is_empty() {
         return Err(ScanError::Trailing);

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use yrs::updates::decoder::Decode;
 use yrs::{
-    ClientID, Doc, IdSet, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut,
-    Update,
+    Any, ClientID, Doc, IdSet, OffsetKind, Options, Out, ReadTxn, Snapshot, StateVector, Text,
+    TextRef, Transact, TransactionMut, Update,
 };
 
 /// What a transaction did, by client.
@@ -74,6 +74,23 @@ pub(crate) fn edit(
         // After the commit, so that what it merges is encoded merged.
         txn.commit();
         Some((txn.encode_update_v1(), effect))
+    })
+}
+
+/// The visible text with the client and clock of each block.
+pub(crate) fn pieces(doc: &Doc, text: &TextRef) -> Result<Vec<(u64, u32, String)>, Broken> {
+    guarded(doc, |txn| {
+        let now = txn.snapshot();
+        // Against an empty document every visible block counts as added, and says its id.
+        let diff = text.diff_range(txn, Some(&now), Some(&Snapshot::default()), |change| change.id);
+        diff.into_iter()
+            .filter_map(|piece| match (piece.insert, piece.ychange) {
+                (Out::Any(Any::String(text)), Some(id)) => {
+                    Some((id.client.get(), id.clock, text.to_string()))
+                }
+                _ => None,
+            })
+            .collect()
     })
 }
 

@@ -24,9 +24,10 @@ pub use log::{
 pub use object::{MAX_OBJECT_BYTES, ObjectError};
 pub use position::{Positions, merge_positions};
 pub use repl::{
-    BlobReader, BlobRef, Catalogue, CatalogueRecord, Content, Eol, Head, Manifest, NewSnapshot,
-    NodeKind, ReplStore, Snapshot, SnapshotIndex, Snapshots, StoredDocument, StoredLink,
-    StoredMember, StoredRun, StoredTerminal, Swept, TreeNode, list_repls, load_catalogue,
+    Authors, BlobReader, BlobRef, Catalogue, CatalogueRecord, Content, Eol, Grain, Head,
+    HistoryPack, Manifest, NewSnapshot, NodeKind, PackedBase, PackedEdit, PackedFile, ReplStore,
+    Snapshot, SnapshotIndex, Snapshots, StoredCheckpoint, StoredDocument, StoredLink, StoredMember,
+    StoredPack, StoredRun, StoredTerminal, Swept, TreeNode, WrittenRun, list_repls, load_catalogue,
 };
 pub use template::{
     MAX_TEMPLATE_BYTES, MAX_TEMPLATE_FILES, Seeded, Template, TemplateError, TemplateFile,

@@ -34,6 +34,7 @@ pub(crate) enum ObjectKind {
     Scrollback = 7,
     LogChunk = 8,
     Heartbeat = 9,
+    History = 16,
 }
 
 /// Why an object can't be had. Nothing here may be taken for "there is none".

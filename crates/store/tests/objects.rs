@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tandem_proto::history::{CheckpointReason, HistoryAuthor};
 use tandem_proto::{
     BootId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, ReplId, Role,
 };
 use tandem_store::blob::MemoryStore;
 use tandem_store::{
-    BlobStore, CatalogueRecord, Content, ContentHash, Eol, Manifest, NewSnapshot, NodeKind,
-    ObjectError, ReplStore, StoredDocument, StoredLink, StoredMember, Swept, TreeNode, list_repls,
-    load_catalogue,
+    Authors, BlobStore, CatalogueRecord, Content, ContentHash, Eol, Grain, HistoryPack, Manifest,
+    NewSnapshot, NodeKind, ObjectError, PackedBase, PackedEdit, PackedFile, ReplStore,
+    StoredCheckpoint, StoredDocument, StoredLink, StoredMember, StoredPack, Swept, TreeNode,
+    list_repls, load_catalogue,
 };
 
 fn store() -> (Arc<MemoryStore>, ReplStore) {
@@ -63,6 +65,8 @@ fn manifest(repl: ReplId, epoch: u64, seq: u64) -> Manifest {
             .map(|(node, boot, lsn)| ((NodeId::from_random([node; 10]), BootId(boot)), Lsn(lsn)))
             .into(),
         terminals: Vec::new(),
+        history: Vec::new(),
+        checkpoints: Vec::new(),
         saved_ms: 1_700_000_000_000,
     }
 }
@@ -117,6 +121,7 @@ async fn a_document_is_the_union_of_what_no_newer_snapshot_contains() {
         state: Bytes::from(format!("{epoch}/{generation}/{lsn}")),
         text_hash: ContentHash::of(b""),
         merged: merged.iter().map(|&(epoch, lsn)| (Epoch(epoch), Lsn(lsn))).collect(),
+        authors: Authors::default(),
     };
     for new in [
         snapshot(1, 1, 5, &[]),
@@ -263,6 +268,7 @@ async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
             state: Bytes::from_static(b"state"),
             text_hash: ContentHash::of(b""),
             merged: merged.iter().map(|&(epoch, lsn)| (Epoch(epoch), Lsn(lsn))).collect(),
+            authors: Authors::default(),
         };
         store.put_snapshot(&snapshot).await.unwrap()
     };
@@ -273,10 +279,30 @@ async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
     let above = put(3, 7, &[]).await;
     let orphan = store.put_blob(Bytes::from_static(b"orphan")).await.unwrap();
     let used = store.put_blob(Bytes::from_static(b"used")).await.unwrap();
+    // A checkpoint of an older state, and the history of that time, which is in the newer pack.
+    let kept = put(1, 2, &[]).await;
+    let mut before = manifest(store.repl(), 1, 1);
+    before.parent = None;
+    let packs = [pack(&store, 1).await, pack(&store, 2).await];
+    before.history = vec![packs[0].clone()];
+    if let Content::Document(document) = &mut before.tree[1].content {
+        document.snapshot = kept.clone();
+    }
+    let pinned = store.put_manifest(&before).await.unwrap();
     let mut manifests = Vec::new();
     for seq in 1..=5 {
         let mut new = manifest(store.repl(), 3, seq);
         new.parent = None;
+        new.history = vec![packs[1].clone()];
+        new.checkpoints = vec![StoredCheckpoint {
+            id: tandem_proto::CheckpointId::from_random([1; 10]),
+            name: "before".to_owned(),
+            made_ms: 1,
+            author: None,
+            reason: CheckpointReason::Manual,
+            files: 1,
+            manifest: pinned.clone(),
+        }];
         for node in &mut new.tree {
             if let Content::Document(document) = &mut node.content {
                 document.snapshot = named.clone();
@@ -296,15 +322,54 @@ async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
     assert_eq!(store.sweep(Epoch(2), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not ours");
     assert_eq!(store.sweep(Epoch(4), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not saved yet");
     let swept = store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap();
-    assert_eq!(swept.objects, 5, "{swept:?}");
+    assert_eq!(swept.objects, 6, "{swept:?}");
     let mut left: Vec<String> =
         blobs.list("").await.unwrap().into_iter().map(|info| info.key).collect();
     let mut wanted = vec![unmerged, named, above, unknown, format!("{folder}b/{}", used.hash)];
     wanted.extend(manifests.split_off(2));
+    wanted.extend([kept, pinned, packs[1].key.clone()]);
     left.sort();
     wanted.sort();
     assert_eq!(left, wanted);
     assert!(![earlier, below].iter().any(|key| left.contains(key)));
     assert!(store.get_blob(&orphan).await.is_err());
     assert_eq!(store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap(), nothing);
+}
+
+async fn pack(store: &ReplStore, number: u8) -> StoredPack {
+    let member = tandem_proto::MemberId::from_random([number; 10]);
+    let edit = |ms| PackedEdit {
+        ms,
+        author: Some(member),
+        update: Bytes::from(vec![number; ms as usize % 7]),
+    };
+    let pack = HistoryPack {
+        people: vec![HistoryAuthor {
+            id: member,
+            name: "Ada".to_owned(),
+            colour: "#ff0000".to_owned(),
+        }],
+        files: vec![PackedFile {
+            file: FileId::from_random([2; 10]),
+            generation: Generation(4),
+            base: Some(PackedBase { ms: 995, state: Bytes::from_static(b"base") }),
+            runs: Vec::new(),
+            edits: [1_000u64, 1_003, 990].map(edit).to_vec(),
+        }],
+    };
+    let stored = store.put_history(&pack, (0, Grain::Edit)).await.unwrap().unwrap();
+    assert_eq!((stored.from_ms, stored.to_ms), (990, 1_003));
+    assert_eq!(store.get_history(&stored.key).await.unwrap(), pack);
+    stored
+}
+
+#[tokio::test]
+async fn a_damaged_history_pack_is_an_error() {
+    let (blobs, store) = store();
+    let stored = pack(&store, 3).await;
+    replace(&blobs, &stored.key, |bytes| bytes[90] ^= 1).await;
+    let error = store.get_history(&stored.key).await.unwrap_err();
+    assert!(matches!(error, ObjectError::Corrupt { .. }), "{error}");
+    let nothing = store.put_history(&HistoryPack::default(), (0, Grain::Edit)).await.unwrap();
+    assert_eq!(nothing, None);
 }

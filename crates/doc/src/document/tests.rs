@@ -326,3 +326,25 @@ fn nothing_builds_on_a_collected_range() {
     assert_eq!(document.apply(&hex("01010301840300056c696e650a00")), collected);
     assert_eq!(document.text(), "a");
 }
+
+#[test]
+fn pieces_say_who_wrote_what() {
+    let mut one = Document::new(7);
+    one.replace("héllo\nworld\n").unwrap();
+    let mut two = Document::load(9, &one.encode_state().unwrap()).unwrap();
+    let update = two.replace("héy\nworld\n😀!\n").unwrap().unwrap();
+    one.merge_stored(&update).unwrap();
+    let pieces = one.pieces().unwrap();
+    let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+    assert_eq!(text, one.text());
+    assert!(pieces.iter().any(|piece| piece.client == 7 && piece.clock == 0));
+    let mine: Vec<&str> =
+        pieces.iter().filter(|piece| piece.client == 9).map(|piece| piece.text.as_str()).collect();
+    assert_eq!(mine.concat(), "y😀!\n");
+    assert_eq!(one.text(), two.text());
+    let mut clocks = 0;
+    for piece in pieces.iter().filter(|piece| piece.client == 9) {
+        assert_eq!(piece.clock, clocks);
+        clocks += piece.text.encode_utf16().count() as u32;
+    }
+}

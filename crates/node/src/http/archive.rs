@@ -60,12 +60,14 @@ pub async fn import(granted: Granted, bytes: Bytes) -> Result<Json<Imported>, Fa
         .map_err(|error| Failure::unavailable(error.to_string()))??;
     let room = granted.room().await?;
     let files = entries.len();
+    let author = granted.author();
     for entry in entries {
         let request = WriteFile {
             path: entry.path,
             content: entry.content,
             executable: Some(entry.executable),
             create_only: false,
+            author: Some(author.clone()),
         };
         room.ask(|reply| Ask::WriteFile(request, reply)).await?;
     }

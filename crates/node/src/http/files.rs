@@ -62,7 +62,8 @@ pub async fn write(
     let granted = granted.editor()?;
     let path = RelPath::parse_new(&path)?;
     let create_only = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*");
-    let request = WriteFile { path, content, executable: query.executable, create_only };
+    let author = Some(granted.author());
+    let request = WriteFile { path, content, executable: query.executable, create_only, author };
     Ok(Json(granted.room().await?.ask(|reply| Ask::WriteFile(request, reply)).await?))
 }
 

@@ -15,6 +15,7 @@ use axum::extract::{DefaultBodyLimit, Path};
 use axum::routing::{delete, get, post};
 use http::request::Parts;
 use tandem_proto::grant::HEADER;
+use tandem_proto::history::HistoryAuthor;
 use tandem_proto::{Grant, ReplId, limits};
 
 use crate::lease::wall_ms;
@@ -89,6 +90,12 @@ impl Granted {
     /// The repl's room, opened if need be.
     pub async fn room(&self) -> Result<RoomHandle, Failure> {
         self.node.room(self.grant.repl).await.map_err(Failure::from)
+    }
+
+    /// The caller as the author of edits.
+    pub fn author(&self) -> HistoryAuthor {
+        let Grant { member: id, name, colour, .. } = self.grant.clone();
+        HistoryAuthor { id, name, colour }
     }
 
     /// Refuses viewers.

@@ -7,7 +7,7 @@
 //! text that the disk may hold, which then is not taken for a program's.
 
 use bytes::Bytes;
-use tandem_proto::{BootId, FileId, Lsn};
+use tandem_proto::{BootId, FileId, Lsn, MemberId};
 use tandem_store::{Record, RecordKind};
 
 use super::Room;
@@ -24,6 +24,10 @@ pub struct LoggedEdit {
     pub boot: BootId,
     /// Its position.
     pub lsn: Lsn,
+    /// When it was made, milliseconds since the Unix epoch.
+    pub ms: u64,
+    /// Who made it.
+    pub author: Option<MemberId>,
     /// The update.
     pub update: Bytes,
 }
@@ -108,8 +112,14 @@ mod tests {
     fn a_base_contains_what_was_written_before_it_and_no_more() {
         let (old, boot) = (BootId(1), BootId(2));
         let base = Base { seen: Seen::Merged, at: Some((5, boot, Lsn(7))) };
-        let edit =
-            |order, boot, lsn| LoggedEdit { order, boot, lsn: Lsn(lsn), update: Bytes::new() };
+        let edit = |order, boot, lsn| LoggedEdit {
+            order,
+            boot,
+            lsn: Lsn(lsn),
+            ms: 0,
+            author: None,
+            update: Bytes::new(),
+        };
         assert!(base.contains(&edit(0, old, 99)), "of an earlier boot");
         assert!(base.contains(&edit(3, boot, 7)));
         assert!(!base.contains(&edit(4, boot, 8)), "typed while the write was under way");

@@ -13,6 +13,7 @@ use tandem_doc::text::TextFormat;
 use tandem_doc::{DiskMerge, Document};
 use tandem_proto::agent::Signature;
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
+use tandem_store::Authors;
 
 use super::base::LoggedEdit;
 use super::{Continuation, PeerId};
@@ -96,6 +97,8 @@ pub struct OpenDocument {
     pub last_lsn: Lsn,
     /// Snapshots of earlier epochs that it contains.
     pub merged: BTreeMap<Epoch, Lsn>,
+    /// Whose the client ids in it are.
+    pub authors: Authors,
     /// When the oldest unsaved edit was made.
     pub unsaved_since: Option<Instant>,
     /// When the last edit was made.

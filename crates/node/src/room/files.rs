@@ -322,7 +322,7 @@ impl Room {
                 document.format = format;
                 let noted = document.disk.merge.note_edit(&document.doc);
                 match noted.and_then(|()| document.doc.replace(&text)) {
-                    Ok(Some(update)) => self.server_edit(id, update),
+                    Ok(Some(update)) => self.server_edit(id, update, request.author.as_ref()),
                     Ok(None) => {}
                     Err(_) => return self.document_broke(id),
                 }

@@ -15,7 +15,7 @@ use tandem_proto::agent::{Op, Reply as AgentReply};
 use tandem_proto::live::Refusal;
 use tandem_proto::{FileId, Generation, Lsn, limits};
 
-use tandem_store::Snapshots;
+use tandem_store::{Authors, Snapshots};
 
 use super::base::{Base, LoggedEdit, Seen};
 use super::documents::{DiskState, Loading, OpenDocument, Slot};
@@ -155,6 +155,7 @@ impl Room {
         };
         let built = match source {
             Source::History { generation, format, snapshots } => {
+                self.check_continuity(file, generation, &snapshots);
                 let bases = self.bases.remove(&file).unwrap_or_default();
                 self.build_from_history(generation, format, snapshots, &after, &bases)
             }
@@ -164,11 +165,16 @@ impl Room {
             Ok(built) => built,
             Err((refusal, reason)) => return self.load_failed(file, refusal, &reason),
         };
+        let generation = document.generation;
         let Some(Slot::Loading(loading)) =
             self.documents.insert(file, Slot::Open(Box::new(document)))
         else {
             return;
         };
+        self.authors_loaded(file);
+        if seed.is_some() {
+            self.history.begins(file, generation);
+        }
         if let Some((generation, format)) = seed.as_ref().map(|seed| (seed.generation, seed.format))
         {
             let stored =
@@ -176,7 +182,7 @@ impl Room {
             self.log_content(file, stored);
         }
         if let Some(update) = seed.and_then(|seed| seed.update) {
-            self.server_edit(file, update);
+            self.server_edit(file, update, None);
             // The disk has these bytes already.
             if let Some(document) = self.documents.get_mut(file) {
                 document.disk.written_edits = document.edits;
@@ -254,6 +260,9 @@ impl Room {
         if fresh > 0 {
             document.unsaved_since = Some(Instant::now());
         }
+        for snapshot in &snapshots.found {
+            document.authors.merge(&snapshot.content.authors);
+        }
         document.merged = snapshots.merged;
         Ok((document, None))
     }
@@ -296,6 +305,9 @@ impl Room {
     /// Loads a document that the log has edits for.
     pub(super) fn load_with_log(&mut self, edits: HashMap<FileId, Vec<(Generation, LoggedEdit)>>) {
         for (file, updates) in edits {
+            if self.tree.get(file).is_some() {
+                self.note_logged(file, &updates);
+            }
             let updates: Vec<LoggedEdit> = updates.into_iter().map(|(_, update)| update).collect();
             if self.tree.get(file).is_none() || updates.is_empty() {
                 continue;
@@ -331,8 +343,9 @@ impl Room {
             file,
             Stored::Document { generation, format, snapshot: None, hash: None, size: 0 },
         );
+        self.history.begins(file, generation);
         if let Some(update) = seed {
-            self.server_edit(file, update);
+            self.server_edit(file, update, None);
         }
     }
 }
@@ -377,6 +390,7 @@ fn open_document(
         saved_edits: 0,
         last_lsn: Lsn(0),
         merged: BTreeMap::new(),
+        authors: Authors::default(),
         unsaved_since: None,
         last_edit: Instant::now(),
         unsaved_bytes: 0,

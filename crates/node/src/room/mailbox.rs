@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tandem_proto::agent::ListeningPort;
 use tandem_proto::api::{LiveState, TerminalInfo, TreeEntry, TreeFolder};
+use tandem_proto::history::HistoryAuthor;
 use tandem_proto::{Grant, MemberId, RelPath, Role, TerminalId};
 use tandem_sandbox::AgentLink;
 use tandem_store::ReplStore;
@@ -199,4 +200,6 @@ pub struct WriteFile {
     pub executable: Option<bool>,
     /// Refuse when something is there.
     pub create_only: bool,
+    /// Who asked.
+    pub author: Option<HistoryAuthor>,
 }

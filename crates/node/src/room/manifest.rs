@@ -41,6 +41,8 @@ impl Room {
             tree,
             covered,
             terminals: self.terminals.stored(),
+            history: self.history.packs().to_vec(),
+            checkpoints: self.history.checkpoints().to_vec(),
             saved_ms: now,
         }
     }

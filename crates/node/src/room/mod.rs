@@ -12,6 +12,7 @@ mod documents;
 mod export;
 mod files;
 mod flush;
+mod history;
 mod leaving;
 mod live;
 mod loading;
@@ -55,6 +56,7 @@ use base::Base;
 use deferred::{Action, Deferred};
 use documents::Documents;
 use flush::Saved;
+use history::History;
 use leaving::Leaving;
 use live::Live;
 use people::Peers;
@@ -128,6 +130,7 @@ pub struct Room {
     saving: terminals::Saving,
     project: Project,
     saved: Saved,
+    history: History,
     leaving: Leaving,
     summary: watch::Sender<Summary>,
     closing: CancellationToken,
@@ -333,8 +336,10 @@ impl Room {
     }
 
     fn log_record(&mut self, record: NewRecord) -> Option<Lsn> {
+        let logged = record.clone();
         match self.shared.log.append(record) {
             Ok(lsn) => {
+                self.note_history(&logged);
                 self.last_lsn = lsn;
                 Some(lsn)
             }

@@ -152,6 +152,7 @@ fn build(
         deletions: loaded.deletions.into(),
         evict: std::collections::HashSet::new(),
         bases: loaded.bases,
+        history: loaded.history,
         store,
         shared,
     };

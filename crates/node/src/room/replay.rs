@@ -8,6 +8,7 @@ use tandem_store::{Manifest, Positions, Record, RecordKind, StoredTerminal};
 
 use super::base::{self, Base, LoggedEdit};
 use super::files::{Deleted, Files, Logged, Stored, TreeRecord};
+use super::history::History;
 use super::manifest::from_manifest;
 use super::open::OpenError;
 use super::tree::{Change, Tree};
@@ -25,6 +26,7 @@ pub(super) struct Loaded {
     pub older: Positions,
     pub tree_changed: bool,
     pub terminals: Vec<StoredTerminal>,
+    pub history: History,
 }
 
 /// Rebuilds the state from the manifest and the log above it.
@@ -40,6 +42,7 @@ pub(super) fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded
         tree_changed: false,
         terminals: manifest.terminals.clone(),
         files: Files::default(),
+        history: History::new(manifest.history.clone(), manifest.checkpoints.clone()),
     };
     for (id, _) in loaded.tree.iter() {
         if let Some(Stored::Document { hash: Some(hash), .. }) = files.stored(id) {
@@ -53,13 +56,19 @@ pub(super) fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded
         match record.kind {
             RecordKind::Tree => replay_tree(&mut loaded, &mut files, &record)?,
             RecordKind::Update if !covered => {
-                let (boot, lsn, update) = (record.boot, record.lsn, record.payload);
-                let edit = LoggedEdit { order, boot, lsn, update };
-                loaded.edits.entry(record.document).or_default().push((record.generation, edit));
+                let (file, generation) = (record.document, record.generation);
+                let Record { boot, lsn, author, wall_ms: ms, payload: update, .. } = record;
+                let edit = LoggedEdit { order, boot, lsn, ms, author, update };
+                loaded.edits.entry(file).or_default().push((generation, edit));
             }
             RecordKind::Base => {
                 if let Some(base) = Base::read(&record, order) {
                     base::push(loaded.bases.entry(record.document).or_default(), base);
+                }
+            }
+            RecordKind::Author if !covered => {
+                if let Ok(author) = serde_json::from_slice(&record.payload) {
+                    loaded.history.replay_author(record.document, &author);
                 }
             }
             RecordKind::Update | RecordKind::Author => {}

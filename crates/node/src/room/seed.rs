@@ -75,6 +75,8 @@ pub(crate) async fn seed(
         // Damage older than the repl is not its own.
         covered: shared.log.horizon(),
         terminals: Vec::new(),
+        history: Vec::new(),
+        checkpoints: Vec::new(),
         saved_ms: wall_ms(),
     };
     set_contents(&mut manifest, &contents);

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use tandem_proto::agent::Exit;
-use tandem_proto::{Epoch, FileId, Generation, MemberId, ReplId, TerminalId};
+use tandem_proto::history::{CheckpointReason, HistoryAuthor};
+use tandem_proto::{CheckpointId, Epoch, FileId, Generation, MemberId, ReplId, TerminalId};
 
-use super::BlobRef;
+use super::{BlobRef, StoredPack};
 use crate::hash::ContentHash;
 use crate::position::Positions;
 
@@ -29,8 +30,33 @@ pub struct Manifest {
     /// Terminals whose scrollback was saved.
     #[serde(default)]
     pub terminals: Vec<StoredTerminal>,
+    /// The history of documents, in the order in which it is applied.
+    #[serde(default)]
+    pub history: Vec<StoredPack>,
+    /// Saved states that people can go back to, oldest first.
+    #[serde(default)]
+    pub checkpoints: Vec<StoredCheckpoint>,
     /// When, in milliseconds since the Unix epoch.
     pub saved_ms: u64,
+}
+
+/// A state of the whole repl that stays until it is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCheckpoint {
+    /// Its identity.
+    pub id: CheckpointId,
+    /// As shown.
+    pub name: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub made_ms: u64,
+    /// Who made it, or did what it was made before.
+    pub author: Option<HistoryAuthor>,
+    /// Why.
+    pub reason: CheckpointReason,
+    /// How many files it holds.
+    pub files: u32,
+    /// Key of the manifest that is this state.
+    pub manifest: String,
 }
 
 /// A file or folder.

@@ -6,11 +6,13 @@
 //! repls/<repl>/e<epoch>/m/<seq>.<random>                       manifest
 //! repls/<repl>/meta/<seq>.<random>                             catalogue record
 //! repls/<repl>/b/<blake3>                                      blob or bundle of small files
+//! repls/<repl>/h/<from>-<to>.<random>                          history pack
 //! repls/<repl>/t/<terminal>/<from>-<to>.<random>               scrollback
 //! ```
 
 mod blobs;
 mod catalogue;
+mod history;
 mod manifest;
 mod snapshots;
 mod sweep;
@@ -26,8 +28,12 @@ use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 pub use blobs::{BlobReader, BlobRef};
 pub use catalogue::{Catalogue, CatalogueRecord, StoredLink, StoredMember, load_catalogue};
+pub use history::{
+    Authors, Grain, HistoryPack, PackedBase, PackedEdit, PackedFile, StoredPack, WrittenRun,
+};
 pub use manifest::{
-    Content, Eol, Manifest, NodeKind, StoredDocument, StoredRun, StoredTerminal, TreeNode,
+    Content, Eol, Manifest, NodeKind, StoredCheckpoint, StoredDocument, StoredRun, StoredTerminal,
+    TreeNode,
 };
 pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, Snapshots};
 pub use sweep::Swept;

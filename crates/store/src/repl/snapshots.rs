@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
 
-use super::ReplStore;
+use super::{Authors, ReplStore};
 use crate::hash::ContentHash;
 use crate::object::{self, ObjectError, ObjectKind};
 
@@ -29,6 +29,9 @@ pub struct NewSnapshot {
     pub text_hash: ContentHash,
     /// Which snapshots of earlier epochs are contained: [`Snapshots::merged`] of the load.
     pub merged: BTreeMap<Epoch, Lsn>,
+    /// Who the client ids in it belong to.
+    #[serde(default)]
+    pub authors: Authors,
 }
 
 /// A stored snapshot.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
 
-use super::{Content, Manifest, ReplStore, parse_manifest_key, snapshots};
+use super::{Content, Manifest, ReplStore, history, parse_manifest_key, snapshots};
 use crate::blob::ObjectInfo;
 use crate::object::ObjectError;
 
@@ -27,7 +27,7 @@ pub struct Swept {
 type Named = HashMap<(FileId, Generation), BTreeMap<Epoch, (Lsn, String)>>;
 
 impl ReplStore {
-    /// Removes what the last three manifests omit and what is older than 24 hours; of snapshots
+    /// Removes what the last three manifests and their checkpoints omit and what is older than 24 hours; of snapshots
     /// only those that a named one contains. Only for the holder of the current `epoch`: when
     /// there are objects of a later one, nothing is removed. Not between storing blobs and
     /// the manifest that names them: the same blob may have been there, old and unnamed.
@@ -52,9 +52,20 @@ impl ReplStore {
         }
         let mut keep: HashSet<String> = HashSet::new();
         let mut named = Named::new();
+        let mut checkpoints: HashSet<String> = HashSet::new();
         for (_, key) in &manifests[manifests.len() - KEPT_MANIFESTS..] {
             keep.insert((*key).to_owned());
-            self.note(&self.get_manifest(key).await?, &mut keep, &mut named);
+            let manifest = self.get_manifest(key).await?;
+            keep.extend(manifest.parent.clone());
+            keep.extend(manifest.terminals.iter().map(|terminal| terminal.key.clone()));
+            keep.extend(manifest.history.iter().map(|pack| pack.key.clone()));
+            checkpoints.extend(manifest.checkpoints.iter().map(|point| point.manifest.clone()));
+            self.note(&manifest, &mut keep, &mut named);
+        }
+        // Of a checkpoint the files stay; the history of today is no part of it.
+        for key in checkpoints {
+            self.note(&self.get_manifest(&key).await?, &mut keep, &mut named);
+            keep.insert(key);
         }
         let records = self.meta_keys().await?;
         keep.extend(records.into_iter().rev().take(KEPT_MANIFESTS).map(|(_, key)| key));
@@ -87,8 +98,6 @@ impl ReplStore {
     }
 
     fn note(&self, manifest: &Manifest, keep: &mut HashSet<String>, named: &mut Named) {
-        keep.extend(manifest.parent.clone());
-        keep.extend(manifest.terminals.iter().map(|terminal| terminal.key.clone()));
         for node in &manifest.tree {
             match &node.content {
                 Content::None => {}
@@ -116,6 +125,7 @@ impl ReplStore {
         of_kind("b/")
             || of_kind("t/")
             || of_kind("meta/")
+            || history::is_pack(self.folder(), key)
             || parse_manifest_key(self.folder(), key).is_some()
     }
 

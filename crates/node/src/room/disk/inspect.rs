@@ -16,6 +16,7 @@ use crate::lease::wall_ms;
 use crate::room::base::Seen as OnDisk;
 use crate::room::documents::Slot;
 use crate::room::files::{AtRest, Stored};
+use crate::room::history::program;
 use crate::room::tree::{Change, Kind, Node};
 use crate::room::{Continuation, Room};
 
@@ -288,7 +289,7 @@ impl Room {
         let update = document.disk.merge.ingest(&mut document.doc, &text, fresh_client, wall_ms());
         let clean = document.disk.merge.is_clean(&document.doc);
         match update {
-            Ok(Some(update)) => self.server_edit(file, update),
+            Ok(Some(update)) => self.server_edit(file, update, Some(&program())),
             Ok(None) => {}
             Err(_) => return self.document_broke(file),
         }

@@ -100,7 +100,7 @@ impl Room {
         if document.doc.needs_normalizing() && path.is_some() {
             let noted = document.disk.merge.note_edit(&document.doc);
             match noted.and_then(|()| document.doc.normalize()) {
-                Ok(Some(update)) => self.server_edit(file, update),
+                Ok(Some(update)) => self.server_edit(file, update, None),
                 Ok(None) => {}
                 Err(_) => return self.document_broke(file),
             }

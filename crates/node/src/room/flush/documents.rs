@@ -8,7 +8,7 @@ use tandem_doc::Document;
 use tandem_doc::text::{self, TextFormat};
 use tandem_proto::live::AckLevel;
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
-use tandem_store::{ContentHash, NewSnapshot, ReplStore};
+use tandem_store::{Authors, ContentHash, NewSnapshot, ReplStore};
 
 use super::{FlushError, store_error};
 use crate::room::files::Stored;
@@ -23,6 +23,7 @@ pub(super) struct Captured {
     state: Bytes,
     text: String,
     merged: BTreeMap<Epoch, Lsn>,
+    authors: Authors,
     edits: u64,
     lsn: Lsn,
     readers: Vec<(PeerId, u64)>,
@@ -52,6 +53,7 @@ impl Room {
                 format: document.format,
                 state: state.into(),
                 merged: document.merged.clone(),
+                authors: document.authors.clone(),
                 text: document.doc.text(),
                 edits: document.edits,
                 lsn: self.last_lsn,
@@ -105,6 +107,7 @@ pub(super) async fn store(
             state: captured.state.clone(),
             text_hash: ContentHash::of(captured.text.as_bytes()),
             merged: captured.merged.clone(),
+            authors: captured.authors.clone(),
         };
         let key = store.put_snapshot(&snapshot).await.map_err(store_error)?;
         let bytes = text::encode_file(&captured.text, captured.format);

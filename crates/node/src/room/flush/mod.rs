@@ -18,6 +18,7 @@ use tandem_store::{Manifest, Positions, ReplStore, StoredTerminal};
 use self::documents::Captured;
 use self::files::{Dirty, StoredFile};
 use super::files::Stored;
+use super::history::{CapturedHistory, Packed};
 use super::mailbox::{Reply, RoomError};
 use super::{Continuation, Room};
 use crate::lease::wall_ms;
@@ -132,6 +133,7 @@ impl Saved {
 struct Capture {
     documents: Vec<Captured>,
     files: Vec<Dirty>,
+    history: CapturedHistory,
     link: Option<AgentLink>,
     manifest: Manifest,
     stored: HashMap<FileId, Stored>,
@@ -145,6 +147,7 @@ struct Flushed {
     documents: Vec<(Captured, Stored)>,
     files: Vec<StoredFile>,
     terminals: Vec<StoredTerminal>,
+    history: Packed,
     covered: Positions,
 }
 
@@ -237,6 +240,7 @@ impl Room {
         Some(Capture {
             documents,
             files,
+            history: self.capture_history(),
             link,
             manifest: self.manifest(seq, covered),
             stored: self.stored_of_tree(),
@@ -291,6 +295,7 @@ impl Room {
         self.files_saved(flushed.files);
         self.saved.terminals = flushed.terminals;
         self.forget_replaced_scrollback();
+        self.history.packed(flushed.history);
         self.shared.log.covered(self.repl, &flushed.covered);
     }
 
@@ -339,9 +344,12 @@ async fn flush(
     store: &ReplStore,
     capture: Capture,
 ) -> Result<Flushed, FlushError> {
-    let Capture { documents, files, link, mut manifest, mut stored, lsn, head } = capture;
+    let Capture { documents, files, history, link, mut manifest, mut stored, lsn, head } = capture;
     shared.log.wait_durable(lsn).await.map_err(store_error)?;
     let epoch = manifest.epoch;
+    // Before the snapshots, which replace what leads to the first of these edits.
+    let history = super::history::store(store, history).await.map_err(store_error)?;
+    manifest.history.extend(history.pack.clone());
     let saved = documents::store(store, epoch, documents).await?;
     stored.extend(saved.iter().map(|(captured, stored)| (captured.file, stored.clone())));
     let stored_files = files::store(store, link.as_ref(), files).await?;
@@ -354,7 +362,9 @@ async fn flush(
     let repl = manifest.repl;
     let key = store.put_manifest(&manifest).await.map_err(store_error)?;
     match shared.web.move_head(repl, epoch, head, key.clone()).await {
-        Ok(true) => Ok(Flushed { key, documents: saved, files: stored_files, terminals, covered }),
+        Ok(true) => {
+            Ok(Flushed { key, documents: saved, files: stored_files, terminals, history, covered })
+        }
         Ok(false) => Err(FlushError::HeadMoved),
         Err(error) => Err(store_error(error)),
     }

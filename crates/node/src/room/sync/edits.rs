@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::{Applied, Rejected};
+use tandem_proto::history::HistoryAuthor;
 use tandem_proto::live::{AckLevel, Refusal};
-use tandem_proto::{FileId, MemberId, limits};
+use tandem_proto::{FileId, limits};
 use tandem_store::{NewRecord, RecordKind};
 
 use crate::lease::wall_ms;
@@ -31,7 +32,7 @@ pub(super) struct Edit {
 impl Room {
     pub(super) fn edit(&mut self, id: PeerId, address: &Arc<str>, file: FileId, edit: Edit) {
         let Some(peer) = self.peers.get(id) else { return };
-        let (may_edit, member) = (peer.grant.role.may_edit(), peer.grant.member);
+        let may_edit = peer.grant.role.may_edit();
         let Some(document) = self.documents.get_mut(file) else { return };
         if !document.subscribers.contains_key(&id) {
             return self.nack(id, address, edit.seq, Refusal::NotFound);
@@ -45,11 +46,13 @@ impl Room {
         if edit.update.len() > limits::MAX_UPDATE_BYTES {
             return self.reject(id, address, file, edit.seq, Refusal::TooLarge);
         }
+        // Whose it is must be looked up before its clients are known ones.
+        let fresh = document.doc.new_authors(&edit.update).unwrap_or_default();
         let noted = document.disk.merge.note_edit(&document.doc);
         let until = Instant::now() + MAX_APPLY;
         let in_time = || Instant::now() < until;
         match noted.and_then(|()| document.doc.apply_within(&edit.update, in_time)) {
-            Ok(Applied::New) => self.accept(id, file, member, edit),
+            Ok(Applied::New) => self.accept(id, file, &fresh, edit),
             Ok(Applied::Known) => {
                 self.mark_applied(id, file, edit.seq);
                 self.deferred.push(self.last_lsn, Action::Ack { peer: id, file, seq: edit.seq });
@@ -65,8 +68,9 @@ impl Room {
         }
     }
 
-    fn accept(&mut self, id: PeerId, file: FileId, member: MemberId, edit: Edit) {
+    fn accept(&mut self, id: PeerId, file: FileId, fresh: &[u64], edit: Edit) {
         self.revive(file);
+        let author = self.author_of(id, file, fresh);
         let Some(document) = self.documents.get(file) else { return };
         let record = NewRecord {
             repl: self.repl,
@@ -74,7 +78,7 @@ impl Room {
             kind: RecordKind::Update,
             document: file,
             generation: document.generation,
-            author: Some(member),
+            author,
             wall_ms: wall_ms(),
             payload: edit.update.clone(),
         };
@@ -208,9 +212,28 @@ impl Room {
     }
 
     /// An edit by the server itself (seed, disk, upload): logged, and shown when durable.
-    pub(in crate::room) fn server_edit(&mut self, file: FileId, update: Vec<u8>) {
+    pub(in crate::room) fn server_edit(
+        &mut self,
+        file: FileId,
+        update: Vec<u8>,
+        author: Option<&HistoryAuthor>,
+    ) {
         let update = Bytes::from(update);
-        let Some(lsn) = self.log(RecordKind::Update, file, update.clone()) else { return };
+        let Some(document) = self.documents.get(file) else { return };
+        let record = NewRecord {
+            repl: self.repl,
+            epoch: self.lease.epoch,
+            kind: RecordKind::Update,
+            document: file,
+            generation: document.generation,
+            author: author.map(|author| author.id),
+            wall_ms: wall_ms(),
+            payload: update.clone(),
+        };
+        if let Some(author) = author {
+            self.note_author(file, author);
+        }
+        let Some(lsn) = self.log_record(record) else { return };
         if let Some(document) = self.documents.get_mut(file) {
             document.hidden_until = Some(lsn);
         }
