@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains test test-quick test-languages bench format
+.PHONY: help run build setup toolchains test test-quick test-languages swarm bench format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test-quick: ## The same without a browser, stock clients and whole-product tests
 test-languages: ## Install all languages and run every template in a sandbox
 	@./scripts/toolchains.sh
 	@./scripts/test-languages.sh
+
+swarm: ## Kill, pause and lose the server under many clients for long (SECONDS=3600 SEED=1)
+	@./scripts/setup.sh test
+	@./scripts/swarm.sh "$(SECONDS)" "$(SEED)"
 
 bench: ## Measure the bars of the README and print them as a table
 	@./scripts/setup.sh test

@@ -1,11 +1,13 @@
 //! A raw Hocuspocus client: several documents on one socket.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use tandem_proto::collab::{self, Frame, kind};
 use tandem_proto::lib0::{Reader, write_var_bytes, write_var_string, write_var_uint};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{Api, Socket};
+use crate::{Api, LIMIT, Socket};
 
 /// What came for a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +86,25 @@ impl CollabSocket {
     /// # Errors
     /// When the connection is closed, nothing comes, or what comes is malformed.
     pub async fn receive(&mut self) -> Result<(String, CollabEvent)> {
+        self.receive_within(LIMIT).await?.context("wait for a message")
+    }
+
+    /// The same, or `None` when nothing comes within this time.
+    ///
+    /// # Errors
+    /// When the connection is closed or what comes is malformed.
+    pub async fn receive_within(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<(String, CollabEvent)>> {
+        let until = tokio::time::Instant::now() + limit;
         loop {
-            let Message::Binary(frame) = self.socket.next().await? else { bail!("a text frame") };
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let frame = match self.socket.next_within(left).await? {
+                Some(Message::Binary(frame)) => frame,
+                Some(_) => bail!("a text frame"),
+                None => return Ok(None),
+            };
             let (address, kind, body) = match collab::parse(&frame)? {
                 Frame::Ping => {
                     self.socket.send(vec![kind::PONG]).await?;
@@ -113,7 +132,7 @@ impl CollabSocket {
                 kind::STATELESS | kind::QUERY_AWARENESS => continue,
                 other => bail!("an unexpected message {other}"),
             };
-            return Ok((address.to_owned(), event));
+            return Ok(Some((address.to_owned(), event)));
         }
     }
 

@@ -73,6 +73,11 @@ impl S3Server {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Whether there is a program to start.
+    pub fn is_installed() -> bool {
+        program().is_ok()
+    }
+
     fn endpoint(&self) -> String {
         format!("http://{}", self.address())
     }

@@ -1,6 +1,7 @@
 //! The real `tandem serve`, as a child process that can be killed at any moment and started again.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,12 +35,20 @@ pub struct Options {
     pub blob_store: Option<String>,
     /// `--idle-grace`.
     pub idle_grace: String,
+    /// Everything it says is added to this file, beside the last lines that are kept.
+    pub log_file: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // Nobody leaves by accident while a test still looks.
-        Self { args: Vec::new(), env: Vec::new(), blob_store: None, idle_grace: "10m".to_owned() }
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            blob_store: None,
+            idle_grace: "10m".to_owned(),
+            log_file: None,
+        }
     }
 }
 
@@ -136,8 +145,9 @@ impl Server {
         let (said_port, mut port) = tokio::sync::mpsc::channel(1);
         let stdout = child.stdout.take().context("take standard output")?;
         let stderr = child.stderr.take().context("take standard error")?;
-        self.readers.spawn(read_lines(stderr, Arc::clone(&self.log), None));
-        self.readers.spawn(read_lines(stdout, Arc::clone(&self.log), Some(said_port)));
+        let log = || Log { last: Arc::clone(&self.log), file: self.options.log_file.clone() };
+        self.readers.spawn(read_lines(stderr, log(), None));
+        self.readers.spawn(read_lines(stdout, log(), Some(said_port)));
         let listening = async {
             tokio::select! {
                 Some(port) = port.recv() => Ok(port),
@@ -230,6 +240,49 @@ impl Server {
             Ok(status) => Ok(Stopped { code: status.code() }),
             Err(error) => Err(error.context(format!("tandem said:\n{}", self.log()))),
         }
+    }
+
+    /// Stops the server for an update, with SIGUSR2: its sandboxes go on.
+    ///
+    /// # Errors
+    /// When it is not running or does not end.
+    pub async fn stop_for_update(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        signal(self.pid, Signal::USR2)?;
+        within("a stop for an update", START, async { Ok(child.wait().await?) }).await?;
+        Ok(())
+    }
+
+    /// Lets it do nothing until [`Server::thaw`], as a paused machine does.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze(&self) -> Result<()> {
+        signal(self.pid, Signal::STOP)
+    }
+
+    /// See [`Server::freeze`].
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thaw(&self) -> Result<()> {
+        signal(self.pid, Signal::CONT)
+    }
+
+    /// Loses the machine of a killed or stopped server: its sandboxes and its data directory are
+    /// gone, the blob store stays.
+    ///
+    /// # Errors
+    /// When it runs or something is left.
+    pub async fn lose(&self) -> Result<()> {
+        let sandboxes = sandbox_ids(&self.data_dir().join("sandboxes"));
+        self.kill_sandboxes()?;
+        eventually("no process of these sandboxes is left", START, || {
+            let gone = !sandboxes.iter().any(|sandbox| has_processes(sandbox));
+            async move { Ok(gone.then_some(())) }
+        })
+        .await?;
+        self.wipe_data_dir()
     }
 
     /// Starts a killed or stopped server again, on the same port and folders.
@@ -337,10 +390,32 @@ fn signal(pid: i32, signal: Signal) -> Result<()> {
     kill_process(pid, signal).context("signal the server")
 }
 
+/// Where what the server says is kept.
+struct Log {
+    last: Arc<Mutex<VecDeque<String>>>,
+    file: Option<PathBuf>,
+}
+
+impl Log {
+    fn add(&self, line: String) {
+        if let Some(file) = &self.file
+            && let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(file)
+        {
+            // A full disk must not end the test that looks for what happens then.
+            let _ = writeln!(file, "{line}");
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LOG_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+}
+
 /// Keeps the last lines, and sends the port once the server says that it listens.
 async fn read_lines(
     stream: impl AsyncRead + Unpin,
-    log: Arc<Mutex<VecDeque<String>>>,
+    log: Log,
     said_port: Option<tokio::sync::mpsc::Sender<u16>>,
 ) {
     let mut lines = BufReader::new(stream).lines();
@@ -353,11 +428,7 @@ async fn read_lines(
             // Only the first such line is waited for.
             let _ = said_port.try_send(port);
         }
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() == LOG_LINES {
-            log.pop_front();
-        }
-        log.push_back(line);
+        log.add(line);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A raw y-websocket client: one document on one socket.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use tandem_proto::lib0::{Reader, write_var_bytes, write_var_uint};
 use tokio_tungstenite::tungstenite::Message;
@@ -33,13 +35,30 @@ impl YSocket {
     /// # Errors
     /// When the upgrade is refused.
     pub async fn open(api: &Api, repl: &str, name: &str) -> Result<Self> {
+        let mut this = Self::connect(api, repl, name).await?;
+        this.resume(Replica::default()).await?;
+        Ok(this)
+    }
+
+    /// Connects and says nothing yet.
+    ///
+    /// # Errors
+    /// When the upgrade is refused.
+    pub async fn connect(api: &Api, repl: &str, name: &str) -> Result<Self> {
         let host = format!("localhost:{}", api.port());
         let path = format!("/api/v1/repls/{repl}/sync/{name}?token={}", api.token());
         let socket = Socket::open(api.port(), &host, &path, &[]).await?;
-        let mut this = Self { replica: Replica::default(), socket };
-        let state = this.replica.state_vector();
-        this.send_sync(0, &state).await?;
-        Ok(this)
+        Ok(Self { replica: Replica::default(), socket })
+    }
+
+    /// Begins with a copy that is held since an earlier connection.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn resume(&mut self, replica: Replica) -> Result<()> {
+        self.replica = replica;
+        let state = self.replica.state_vector();
+        self.send_sync(0, &state).await
     }
 
     /// Sends a sync message: 0 step 1, 1 step 2, 2 update.
@@ -72,7 +91,30 @@ impl YSocket {
     /// # Errors
     /// When the connection is closed, nothing comes, or what comes is malformed.
     pub async fn receive(&mut self) -> Result<YMessage> {
-        let Message::Binary(frame) = self.socket.next().await? else { bail!("a text frame") };
+        let message = self.socket.next().await?;
+        self.take_in(message).await
+    }
+
+    /// Takes in what comes for a while; whether the server's whole document was among it.
+    ///
+    /// # Errors
+    /// When the connection is closed or what comes is malformed.
+    pub async fn listen(&mut self, time: Duration) -> Result<bool> {
+        let until = tokio::time::Instant::now() + time;
+        let mut synced = false;
+        loop {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            match self.socket.next_within(left).await? {
+                Some(message) => {
+                    synced |= matches!(self.take_in(message).await?, YMessage::Step2(_));
+                }
+                None => return Ok(synced),
+            }
+        }
+    }
+
+    async fn take_in(&mut self, message: Message) -> Result<YMessage> {
+        let Message::Binary(frame) = message else { bail!("a text frame") };
         let mut reader = Reader::new(&frame);
         let message = match reader.var_uint()? {
             0 => match (reader.var_uint()?, reader.var_bytes()?) {
