@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, ensure};
 use tandem_proto::agent::TerminalKind;
 use tandem_proto::api::TerminalInfo;
-use tandem_testkit::{Api, LIMIT, Options, S3Server, Server, eventually};
+use tandem_testkit::{Api, LIMIT, LiveSocket, Options, S3Server, Server, eventually};
 
 use crate::python_on;
 
 /// Saves often, so that tests need not wait.
 pub fn eager() -> Options {
-    let args = ["--save-terminals-every", "300ms", "--save-after", "200ms"];
+    let args = ["--save-terminals-every", "300ms", "--save-after", "200ms", "--save-within", "1s"];
     Options { args: args.map(str::to_owned).to_vec(), ..Options::default() }
 }
 
@@ -213,4 +213,138 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// The repl as it is after its machine was lost, with somebody in it.
+async fn after_loss(server: &mut Server, api: &Api, repl: &str) -> Result<LiveSocket> {
+    lose_machine(server).await?;
+    eventually("the repl is found again", LIMIT, || async {
+        Ok(api.repls().await?.iter().any(|known| known.id.to_string() == repl).then_some(()))
+    })
+    .await?;
+    let live = api.live(repl).await?;
+    api.sandbox_ready(repl).await?;
+    Ok(live)
+}
+
+/// Waits until everything that programs wrote is stored: a fork takes only what is.
+async fn all_stored(api: &Api, repl: &str) -> Result<()> {
+    // What was told of together is looked at in the order of names.
+    api.execute(repl, "date +%s%N > ~last-of-all").await?;
+    eventually("the last file is known", LIMIT, || async {
+        let root = api.tree(repl, "").await?;
+        Ok(root.entries.iter().any(|entry| entry.name == "~last-of-all").then_some(()))
+    })
+    .await?;
+    let fork = api.fork(repl).await?;
+    api.delete(&fork.id.to_string()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_no_editor_opened_outlive_the_machine() -> Result<()> {
+    let (mut server, api, repl) = python_on(eager()).await?;
+    let live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    api.execute(
+        &repl,
+        "mkdir -p out/deep && for n in $(seq 300); do echo $n > out/$n.txt; done; \
+         head -c 5000000 /dev/urandom > out/large.bin; sha256sum out/large.bin > out/sum; \
+         printf '\\000\\001' > out/deep/small.bin; chmod +x out/1.txt; ln -s 1.txt out/link; \
+         mkfifo out/pipe; truncate -s 400G out/sparse 2>/dev/null || truncate -s 300M out/sparse; \
+         mkdir -p build target; echo result > build/kept; echo cache > target/dropped",
+    )
+    .await?;
+    if api.execute(&repl, "command -v git >/dev/null && echo yes || true").await? == "yes" {
+        api.execute(
+            &repl,
+            "git init -q . && git config user.email a@b.c && git config user.name A && \
+             git add -A main.py && git commit -q -m 'first commit'",
+        )
+        .await?;
+    }
+    all_stored(&api, &repl).await?;
+    let notices = api.status(&repl).await?.live.notices;
+    ensure!(notices.iter().any(|one| one.contains("out/sparse is larger than")), "{notices:?}");
+    drop(live);
+
+    let _live = after_loss(&mut server, &api, &repl).await?;
+    let found = api
+        .execute(
+            &repl,
+            "ls out/*.txt | wc -l; cat out/300.txt; sha256sum -c --quiet out/sum && echo whole; \
+             od -An -tx1 out/deep/small.bin; stat -c %a out/1.txt; readlink out/link; \
+             cat build/kept; ls -A target; ls out/sparse 2>/dev/null; true",
+        )
+        .await?;
+    let lines: Vec<&str> = found.lines().map(str::trim).collect();
+    ensure!(lines == ["300", "300", "whole", "00 01", "755", "1.txt", "result"], "{lines:?}");
+    if api.execute(&repl, "command -v git >/dev/null && echo yes || true").await? == "yes" {
+        let git = api
+            .execute(&repl, "git fsck --strict 2>&1; git log --oneline; git status --short main.py")
+            .await?;
+        ensure!(git.contains("first commit") && git.lines().count() == 1, "{git}");
+    }
+    Ok(())
+}
+
+/// A database is written all the time, in both of its journal modes; what is saved is one state of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_use_outlives_the_machine_whole() -> Result<()> {
+    let (mut server, api, repl) = python_on(eager()).await?;
+    let live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    api.write(
+        &repl,
+        "bank.py",
+        "import sqlite3, sys, time\n\
+         mode = sys.argv[1]\n\
+         db = sqlite3.connect(mode + '.db', isolation_level=None)\n\
+         db.execute('pragma journal_mode=' + mode)\n\
+         db.execute('create table if not exists a(id integer primary key, n integer)')\n\
+         db.execute('delete from a')\n\
+         db.executemany('insert into a values(?, 100)', [(i,) for i in range(2000)])\n\
+         while True:\n\
+         \x20   db.execute('begin immediate')\n\
+         \x20   for i in range(0, 2000, 97):\n\
+         \x20       db.execute('update a set n = n - 1 where id = ?', (i,))\n\
+         \x20       db.execute('update a set n = n + 1 where id = ?', (1999 - i,))\n\
+         \x20   db.execute('commit')\n\
+         \x20   time.sleep(0.02)\n",
+    )
+    .await?;
+    api.execute(
+        &repl,
+        "(setsid python3 bank.py wal >/dev/null 2>&1 &); (setsid python3 bank.py delete >/dev/null 2>&1 &)",
+    )
+    .await?;
+    let stored = |name: &'static str| {
+        let (api, repl) = (&api, &repl);
+        async move {
+            let there = api.execute(repl, &format!("ls {name}.db | wc -l")).await?;
+            Ok((there == "1").then_some(()))
+        }
+    };
+    eventually("the wal database", LIMIT, || stored("wal")).await?;
+    eventually("the other database", LIMIT, || stored("delete")).await?;
+    // Changing all the time, it is saved within the longest time, not when it rests.
+    let before = SystemTime::now();
+    eventually("the databases are stored", LIMIT, || async {
+        let files = server.stored(&format!("repls/{repl}/b"))?;
+        let fresh = files.iter().filter(|file| {
+            file.metadata().and_then(|it| it.modified()).is_ok_and(|time| time > before)
+        });
+        Ok((fresh.count() >= 3).then_some(()))
+    })
+    .await?;
+    all_stored(&api, &repl).await?;
+    drop(live);
+    let _live = after_loss(&mut server, &api, &repl).await?;
+    for mode in ["wal", "delete"] {
+        let check = format!(
+            "python3 -c \"import sqlite3; d = sqlite3.connect('{mode}.db'); \
+             print(d.execute('pragma integrity_check').fetchone()[0], d.execute('select count(*), sum(n) from a').fetchone())\""
+        );
+        ensure!(api.execute(&repl, &check).await? == "ok (2000, 200000)", "{mode}");
+    }
+    Ok(())
 }

@@ -1,9 +1,12 @@
 //! Tar for bulk transfers to and from a workspace.
 
 use bytes::Bytes;
-use tandem_proto::{RelPath, limits};
+use tandem_proto::RelPath;
 use tandem_sandbox::AgentLink;
 use tokio::io::AsyncReadExt as _;
+
+/// Room made for a file before its first byte is here.
+const PREALLOCATED: usize = 8 * 1024 * 1024;
 
 /// A file to be packed.
 #[derive(Debug, Clone)]
@@ -54,32 +57,29 @@ fn header(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
     header
 }
 
-/// Reads one large file out of a sandbox; `None` when it cannot be read or is over
-/// [`limits::MAX_UPLOAD_BYTES`].
-pub async fn read_one(link: &AgentLink, path: &RelPath) -> Option<Bytes> {
+/// Reads one large file out of a sandbox; `None` when it cannot be read, or is larger than this.
+pub async fn read_one(link: &AgentLink, path: &RelPath, max_bytes: u64) -> Option<Bytes> {
     let stream = link.pack(vec![path.clone()]).await.ok()?;
-    let limit = limits::MAX_UPLOAD_BYTES as u64 + 16 * 1024;
-    let mut bytes = Vec::new();
+    // Headers of a long name, the content, and what fills up and ends an archive.
+    let limit = max_bytes.checked_add(16 * 1024)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(limit).ok()?.min(PREALLOCATED));
     let read = stream.take(limit + 1).read_to_end(&mut bytes).await.ok()?;
     if read as u64 > limit {
         return None;
     }
-    let path = path.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Archive::new(bytes.as_slice());
-        for entry in archive.entries().ok()? {
-            let mut entry = entry.ok()?;
-            let same = entry.path_bytes().as_ref() == path.as_str().as_bytes();
-            if same && entry.header().entry_type() == tar::EntryType::Regular {
-                let mut content = Vec::new();
-                std::io::Read::read_to_end(&mut entry, &mut content).ok()?;
-                return (content.len() as u64 == entry.size()).then(|| content.into());
-            }
+    let bytes = Bytes::from(bytes);
+    let mut archive = tar::Archive::new(bytes.as_ref());
+    for entry in archive.entries().ok()? {
+        let entry = entry.ok()?;
+        let same = entry.path_bytes().as_ref() == path.as_str().as_bytes();
+        if same && entry.header().entry_type() == tar::EntryType::Regular {
+            let start = usize::try_from(entry.raw_file_position()).ok()?;
+            let end = start.checked_add(usize::try_from(entry.size()).ok()?)?;
+            let whole = end <= bytes.len();
+            return whole.then(|| bytes.slice(start..end));
         }
-        None
-    })
-    .await
-    .ok()?
+    }
+    None
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub async fn bytes(
         }
         FileContent::Disk(link, path, size) => {
             within(size)?;
-            tar::read_one(&link, &path)
+            tar::read_one(&link, &path, limits::MAX_UPLOAD_BYTES as u64)
                 .await
                 .ok_or_else(|| Failure::unavailable("the file cannot be read in the sandbox now"))
         }

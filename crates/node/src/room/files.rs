@@ -82,12 +82,22 @@ pub struct Deleted {
     pub at_ms: u64,
 }
 
+/// Changes of a file without a document since it was stored.
+#[derive(Debug, Clone, Copy)]
+struct Dirt {
+    first: Instant,
+    last: Instant,
+    /// Counts changes: what comes while an older state is stored is told from it.
+    changes: u64,
+}
+
 /// Contents of files, beside the tree.
 #[derive(Debug, Default)]
 pub struct Files {
     stored: HashMap<FileId, Stored>,
     at_rest: HashMap<FileId, AtRest>,
-    dirty: HashMap<FileId, Instant>,
+    dirty: HashMap<FileId, Dirt>,
+    changes: u64,
     not_text: HashSet<FileId>,
 }
 
@@ -118,18 +128,30 @@ impl Files {
     /// Marks a file without a document as changed on disk.
     pub fn mark_dirty(&mut self, file: FileId) {
         self.not_text.remove(&file);
-        self.dirty.entry(file).or_insert_with(Instant::now);
+        self.changes += 1;
+        let (now, changes) = (Instant::now(), self.changes);
+        let dirt = self.dirty.entry(file).or_insert(Dirt { first: now, last: now, changes });
+        (dirt.last, dirt.changes) = (now, changes);
     }
 
-    /// Files to be stored, and since when.
-    pub fn dirty(&self) -> impl Iterator<Item = (FileId, Instant)> {
-        self.dirty.iter().map(|(file, since)| (*file, *since))
+    /// Files to be stored, and which state of them that is.
+    pub fn dirty(&self) -> impl Iterator<Item = (FileId, u64)> {
+        self.dirty.iter().map(|(file, dirt)| (*file, dirt.changes))
     }
 
-    /// A file's content was stored as it was at `since`.
-    pub fn mark_stored(&mut self, file: FileId, since: Instant) {
-        if self.dirty.get(&file) == Some(&since) {
-            self.dirty.remove(&file);
+    /// The first and the last change that is not stored.
+    pub fn dirty_times(&self, file: FileId) -> Option<(Instant, Instant)> {
+        self.dirty.get(&file).map(|dirt| (dirt.first, dirt.last))
+    }
+
+    /// A file's content was stored as it was after so many `changes`: what came later stays owed.
+    pub fn mark_stored(&mut self, file: FileId, changes: u64) {
+        if let Some(dirt) = self.dirty.get_mut(&file) {
+            if dirt.changes == changes {
+                self.dirty.remove(&file);
+            } else {
+                dirt.first = dirt.last;
+            }
         }
     }
 
@@ -537,4 +559,23 @@ pub(super) async fn unpack_one(
     };
     let bytes: Bytes = crate::archive::tar::pack(&[entry], &[]).into();
     link.unpack(std::io::Cursor::new(bytes)).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_it_is_stored_stays_owed() {
+        let file = FileId::from_random([1; 10]);
+        let mut files = Files::default();
+        files.mark_dirty(file);
+        let (_, read) = files.dirty().next().unwrap();
+        files.mark_dirty(file);
+        files.mark_stored(file, read);
+        assert!(files.is_dirty(file), "the second change is not in what was stored");
+        let (_, read) = files.dirty().next().unwrap();
+        files.mark_stored(file, read);
+        assert!(!files.is_dirty(file));
+    }
 }

@@ -28,6 +28,8 @@ fn live_guid() -> FileId {
     FileId::from_random([0xff; 10])
 }
 
+/// Passing notices shown at once.
+const MAX_STANDING: usize = 20;
 const USAGE_INTERVAL: Duration = Duration::from_secs(2);
 
 struct Shared {
@@ -51,6 +53,8 @@ pub struct Live {
     pub durability: DurabilityInfo,
     /// Standing notices about this host and this repl.
     notices: Vec<String>,
+    /// Notices about something that may pass, by what they are about.
+    standing: BTreeMap<String, String>,
     /// Which file each page has in front; relayed, never stored.
     whereabouts: Awareness,
 }
@@ -72,6 +76,7 @@ impl Live {
             next_usage: Instant::now(),
             durability: DurabilityInfo::default(),
             notices,
+            standing: BTreeMap::new(),
             whereabouts: Awareness::new(),
         }
     }
@@ -87,6 +92,22 @@ impl Live {
             self.notices.push(notice);
             self.dirty = true;
         }
+    }
+
+    /// Something people should know for as long as it is so; `None`: it is not so (any more).
+    pub fn standing(&mut self, about: &str, notice: Option<String>) {
+        let changed = match notice {
+            Some(notice) if self.standing.get(about) != Some(&notice) => {
+                let room = self.standing.len() < MAX_STANDING || self.standing.contains_key(about);
+                room && {
+                    self.standing.insert(about.to_owned(), notice);
+                    true
+                }
+            }
+            Some(_) => false,
+            None => self.standing.remove(about).is_some(),
+        };
+        self.dirty |= changed;
     }
 
     /// A folder's list changed.
@@ -333,7 +354,14 @@ impl Room {
             usage: self.live.shown_usage,
             durability: self.live.durability.clone(),
             tasks: self.project.tasks.clone(),
-            notices: self.live.notices.iter().cloned().chain(self.project.error.clone()).collect(),
+            notices: self
+                .live
+                .notices
+                .iter()
+                .chain(self.live.standing.values())
+                .chain(self.project.error.as_ref())
+                .cloned()
+                .collect(),
         }
     }
 

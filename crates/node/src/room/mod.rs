@@ -29,6 +29,7 @@ mod sync;
 mod terminals;
 mod trash;
 mod tree;
+mod uploads;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
@@ -128,6 +129,7 @@ pub struct Room {
     disk: disk::Disk,
     terminals: Terminals,
     saving: terminals::Saving,
+    uploads: uploads::Uploads,
     project: Project,
     saved: Saved,
     history: History,
@@ -375,6 +377,7 @@ impl Room {
         [
             self.disk.deadline(&self.documents),
             self.saved.deadline(),
+            self.uploads.deadline(),
             self.leaving.deadline(),
             self.live.deadline(),
             self.saving.deadline(),
@@ -387,6 +390,7 @@ impl Room {
     fn tick(&mut self, now: Instant) {
         self.write_due_documents(now);
         self.finish_overdue_scan(now);
+        self.upload_if_due(now);
         self.flush_if_due(now);
         self.save_terminals_if_due(now);
         self.expire_awareness();

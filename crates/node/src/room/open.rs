@@ -142,6 +142,7 @@ fn build(
         disk: super::disk::Disk::default(),
         terminals: Terminals::restore(&loaded.terminals, sandbox.is_some()),
         saving: super::terminals::Saving::default(),
+        uploads: super::uploads::Uploads::default(),
         project: Project::default(),
         saved: Saved::new(Some(head), 1, (loaded.covered, loaded.older)),
         leaving: Leaving::new(shared.room.idle_grace),

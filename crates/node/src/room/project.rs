@@ -61,8 +61,23 @@ struct RawFiles {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct RawSave {
-    skip: Vec<String>,
+    skip: Option<Vec<String>>,
 }
+
+/// Made again by whoever needs it: saved only when `[save] skip` says otherwise.
+const SKIPPED: &[&str] = &[
+    "target",
+    "__pycache__",
+    ".cache",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".gradle",
+    ".next",
+    ".vite",
+    ".parcel-cache",
+    ".turbo",
+];
 
 /// A repl's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +100,7 @@ impl Default for Project {
             tasks: Vec::new(),
             web_port: None,
             ignore: IGNORED.iter().map(|name| (*name).to_owned()).collect(),
-            skip: Vec::new(),
+            skip: SKIPPED.iter().map(|name| (*name).to_owned()).collect(),
             error: None,
         }
     }
@@ -123,18 +138,22 @@ impl Project {
         project
             .ignore
             .extend(raw.files.ignore.into_iter().filter(|name| !name.contains('/')).take(100));
-        project.skip = raw.save.skip;
+        if let Some(skip) = raw.save.skip {
+            let rules = skip.iter().map(|rule| rule.trim_end_matches('/').to_owned());
+            project.skip = rules.filter(|rule| !rule.is_empty()).take(100).collect();
+        }
         project
     }
 
-    /// Whether a path is never saved.
-    pub fn skips(&self, path: Option<&tandem_proto::RelPath>) -> bool {
-        path.is_some_and(|path| {
-            self.skip.iter().any(|skip| {
-                let skip = skip.trim_end_matches('/');
-                path.as_str() == skip
-                    || path.as_str().strip_prefix(skip).is_some_and(|rest| rest.starts_with('/'))
-            })
+    /// Whether a path is never saved: a rule without a `/` is a name at any depth, another one a
+    /// path from the top.
+    pub fn skips(&self, path: &tandem_proto::RelPath) -> bool {
+        self.skip.iter().any(|rule| match rule.contains('/') {
+            false => path.parts().any(|part| part == rule),
+            true => path
+                .as_str()
+                .strip_prefix(rule.trim_start_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         })
     }
 
@@ -173,6 +192,20 @@ mod tests {
         assert!(project.ignore.iter().any(|name| name == "out"));
         assert!(!project.ignore.iter().any(|name| name == ".git"));
         assert_eq!(project.error, None);
+    }
+
+    #[test]
+    fn what_is_skipped_is_named_at_any_depth_or_from_the_top() {
+        let path = |text: &str| tandem_proto::RelPath::parse(text).unwrap();
+        let default = Project::default();
+        assert!(default.skips(&path("a/target/debug/x")) && default.skips(&path("__pycache__")));
+        assert!(!default.skips(&path("node_modules/a")) && !default.skips(&path(".git/HEAD")));
+        let project = Project::parse(FILE, "[save]\nskip = [\"data/raw/\", \"*.tmp\", \"logs/\"]");
+        assert!(project.skips(&path("data/raw")) && project.skips(&path("data/raw/a")));
+        assert!(!project.skips(&path("data/rawer")) && !project.skips(&path("x/data/raw")));
+        assert!(project.skips(&path("x/logs/y")) && !project.skips(&path("target/x")));
+        let nothing = Project::parse(FILE, "[save]\nskip = []");
+        assert!(!nothing.skips(&path("target/x")));
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Room {
             }
         } else if !entry.ignored {
             self.files.mark_dirty(file);
-            self.saved.files_changed();
+            self.uploads.look_soon();
             self.project_may_have_changed(file);
         }
     }
@@ -241,7 +241,7 @@ impl Room {
         self.disk.saw(file, entry.signature);
         self.files.mark_dirty(file);
         self.files.mark_not_text(file);
-        self.saved.files_changed();
+        self.uploads.look_soon();
         self.tree_entry_changed(file);
     }
 

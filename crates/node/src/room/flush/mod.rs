@@ -1,22 +1,19 @@
-//! To the blob store: snapshots of changed documents, blobs of changed files, and the manifest
-//! that names them.
+//! To the blob store: snapshots of changed documents, and the manifest that names them and the
+//! files that were stored beside.
 //!
 //! Dirty is a comparison of positions. A flush takes states and positions in one turn; what is
 //! edited meanwhile stays owed. A snapshot is reloaded and compared before a manifest names it.
 
 mod documents;
-mod files;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem_proto::{FileId, Lsn};
-use tandem_sandbox::AgentLink;
 use tandem_store::{Manifest, Positions, ReplStore, StoredTerminal};
 
 use self::documents::Captured;
-use self::files::{Dirty, StoredFile};
 use super::files::Stored;
 use super::history::{CapturedHistory, Packed};
 use super::mailbox::{Reply, RoomError};
@@ -38,7 +35,6 @@ pub struct Saved {
     /// Documents that may have edits without a snapshot.
     pub unsaved: HashSet<FileId>,
     tree_since: Option<Instant>,
-    files_since: Option<Instant>,
     in_flight: bool,
     retry_at: Option<Instant>,
     waiters: Vec<Waiter>,
@@ -60,7 +56,6 @@ impl Saved {
         Self {
             unsaved: HashSet::new(),
             tree_since: None,
-            files_since: None,
             in_flight: false,
             retry_at: None,
             waiters: Vec::new(),
@@ -77,12 +72,6 @@ impl Saved {
     /// The tree changed.
     pub fn tree_changed(&mut self) {
         self.tree_since.get_or_insert_with(Instant::now);
-        self.look_soon();
-    }
-
-    /// A file without a document changed.
-    pub fn files_changed(&mut self) {
-        self.files_since.get_or_insert_with(Instant::now);
         self.look_soon();
     }
 
@@ -119,8 +108,7 @@ impl Saved {
     /// When to look again.
     pub fn deadline(&self) -> Option<Instant> {
         let owed =
-            !self.unsaved.is_empty() || self.tree_since.is_some() || self.files_since.is_some();
-        let owed = owed || !self.waiters.is_empty();
+            !self.unsaved.is_empty() || self.tree_since.is_some() || !self.waiters.is_empty();
         if self.in_flight || self.given_up || !owed {
             return None;
         }
@@ -132,9 +120,7 @@ impl Saved {
 /// What a flush takes along.
 struct Capture {
     documents: Vec<Captured>,
-    files: Vec<Dirty>,
     history: CapturedHistory,
-    link: Option<AgentLink>,
     manifest: Manifest,
     stored: HashMap<FileId, Stored>,
     lsn: Lsn,
@@ -145,7 +131,6 @@ struct Capture {
 struct Flushed {
     key: String,
     documents: Vec<(Captured, Stored)>,
-    files: Vec<StoredFile>,
     terminals: Vec<StoredTerminal>,
     history: Packed,
     covered: Positions,
@@ -164,9 +149,9 @@ impl Room {
         let quiet = |since: Option<Instant>| {
             since.is_some_and(|since| now.duration_since(since) >= config.save_after)
         };
-        let due = !self.saved.waiters.is_empty()
+        let wanted = !self.saved.waiters.is_empty() && !self.uploads.in_flight();
+        let due = wanted
             || quiet(self.saved.tree_since)
-            || quiet(self.saved.files_since)
             || self.saved.unsaved.iter().any(|file| {
                 self.documents.get(*file).is_some_and(|document| {
                     let waited = document.unsaved_since.map(|since| now.duration_since(since));
@@ -190,9 +175,26 @@ impl Room {
             return then(self, Err("the repl is being closed".to_owned()));
         }
         self.saved.waiters.push(Box::new(then));
-        if !self.saved.in_flight {
+        self.want_uploads();
+        if !self.saved.in_flight && !self.upload_before_flush() {
             self.saved.retry_at = None;
             self.start_flush();
+        }
+    }
+
+    /// Files were stored: whoever waits for everything is next.
+    pub(super) fn flush_if_wanted(&mut self) {
+        let wanted = !self.saved.waiters.is_empty() && !self.saved.given_up;
+        if wanted && !self.saved.in_flight && !self.upload_before_flush() {
+            self.saved.retry_at = None;
+            self.start_flush();
+        }
+    }
+
+    /// Something could not be stored: whoever waits for everything is told.
+    pub(super) fn saved_in_vain(&mut self, reason: &str) {
+        for waiter in std::mem::take(&mut self.saved.waiters) {
+            waiter(self, Err(reason.to_owned()));
         }
     }
 
@@ -216,7 +218,6 @@ impl Room {
         };
         self.saved.in_flight = true;
         self.saved.tree_since = None;
-        self.saved.files_since = None;
         let (shared, store) = (self.shared.clone(), self.store.clone());
         self.spawn(async move {
             let outcome = flush(&shared, &store, capture).await;
@@ -232,16 +233,12 @@ impl Room {
                 return None;
             }
         };
-        let link = self.sandbox.ready_link().cloned();
-        let files = self.capture_files();
         let covered = self.covered();
         let seq = self.saved.next_seq;
         self.saved.next_seq += 1;
         Some(Capture {
             documents,
-            files,
             history: self.capture_history(),
-            link,
             manifest: self.manifest(seq, covered),
             stored: self.stored_of_tree(),
             lsn: self.last_lsn,
@@ -276,10 +273,7 @@ impl Room {
         for waiter in waiters {
             waiter(self, outcome.clone());
         }
-        if !self.saved.waiters.is_empty() && !self.saved.given_up {
-            self.saved.retry_at = None;
-            self.start_flush();
-        }
+        self.flush_if_wanted();
     }
 
     fn committed(&mut self, flushed: Flushed) {
@@ -292,7 +286,6 @@ impl Room {
         for (captured, stored) in flushed.documents {
             self.document_saved(captured, stored);
         }
-        self.files_saved(flushed.files);
         self.saved.terminals = flushed.terminals;
         self.forget_replaced_scrollback();
         self.history.packed(flushed.history);
@@ -308,18 +301,22 @@ impl Room {
                 self.end(super::Ending::LostLease);
             }
             FlushError::Store(reason) => {
-                if self.live.durability.blob_store_error.is_none() {
-                    tracing::error!(repl = %self.repl, reason, "the blob store cannot be written; edits stay in the log");
-                }
-                self.live.durability.blob_store_error = Some(reason.clone());
-                self.live.changed();
+                self.blob_store_fails(reason);
             }
             FlushError::Diverged(file) => {
                 self.saved.retry_at = None;
                 self.start_new_history(*file);
             }
-            FlushError::Gone => {}
         }
+    }
+
+    /// Shows that nothing gets to the blob store now, and logs it once.
+    pub(super) fn blob_store_fails(&mut self, reason: &str) {
+        if self.live.durability.blob_store_error.is_none() {
+            tracing::error!(repl = %self.repl, reason, "the blob store cannot be written; edits stay in the log");
+        }
+        self.live.durability.blob_store_error = Some(reason.to_owned());
+        self.live.changed();
     }
 }
 
@@ -331,8 +328,6 @@ enum FlushError {
     Store(String),
     #[error("the history of a document cannot be stored")]
     Diverged(FileId),
-    #[error("the sandbox went away meanwhile")]
-    Gone,
 }
 
 fn store_error(error: impl std::fmt::Display) -> FlushError {
@@ -344,7 +339,7 @@ async fn flush(
     store: &ReplStore,
     capture: Capture,
 ) -> Result<Flushed, FlushError> {
-    let Capture { documents, files, history, link, mut manifest, mut stored, lsn, head } = capture;
+    let Capture { documents, history, mut manifest, mut stored, lsn, head } = capture;
     shared.log.wait_durable(lsn).await.map_err(store_error)?;
     let epoch = manifest.epoch;
     // Before the snapshots, which replace what leads to the first of these edits.
@@ -352,19 +347,13 @@ async fn flush(
     manifest.history.extend(history.pack.clone());
     let saved = documents::store(store, epoch, documents).await?;
     stored.extend(saved.iter().map(|(captured, stored)| (captured.file, stored.clone())));
-    let stored_files = files::store(store, link.as_ref(), files).await?;
-    stored.extend(
-        stored_files.iter().filter_map(|file| Some((file.file, Stored::Blob(file.blob.clone()?)))),
-    );
     super::manifest::set_contents(&mut manifest, &stored);
     manifest.saved_ms = wall_ms();
     let (covered, terminals) = (manifest.covered.clone(), manifest.terminals.clone());
     let repl = manifest.repl;
     let key = store.put_manifest(&manifest).await.map_err(store_error)?;
     match shared.web.move_head(repl, epoch, head, key.clone()).await {
-        Ok(true) => {
-            Ok(Flushed { key, documents: saved, files: stored_files, terminals, history, covered })
-        }
+        Ok(true) => Ok(Flushed { key, documents: saved, terminals, history, covered }),
         Ok(false) => Err(FlushError::HeadMoved),
         Err(error) => Err(store_error(error)),
     }
