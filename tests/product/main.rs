@@ -8,6 +8,7 @@ mod disk;
 mod documents;
 mod durability;
 mod files;
+mod history;
 mod leaving;
 mod older_data;
 mod outlive;

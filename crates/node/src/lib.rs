@@ -5,6 +5,7 @@
 //! the ways in, [`preview`] the way to a program's own web pages.
 
 mod archive;
+mod history;
 mod http;
 mod lease;
 mod metrics;

@@ -11,7 +11,7 @@ use tandem_proto::internal::{NodeHeartbeat, ReplLoad, SeedRepl};
 use tandem_proto::{Epoch, GrantVerifier, NodeId, ReplId};
 use tandem_sandbox::Sandbox;
 use tandem_store::{ReplStore, TemplateError, Templates};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,8 @@ use crate::shared::Shared;
 
 /// Between heartbeats and lease renewals.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Histories that are read at once.
+const HISTORY_READERS: usize = 4;
 /// Longest wait for rooms at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(60);
 
@@ -73,6 +75,8 @@ struct Inner {
     tasks: TaskTracker,
     stopping: CancellationToken,
     metrics: Metrics,
+    /// Readers of histories.
+    history: Semaphore,
 }
 
 /// See the module; cheap to clone.
@@ -91,8 +95,15 @@ impl Node {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             metrics: Metrics::default(),
+            history: Semaphore::new(HISTORY_READERS),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Waits for its turn to read a history.
+    pub(crate) async fn history_slot(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed.
+        self.inner.history.acquire().await.ok()
     }
 
     /// Its requests, grants required.

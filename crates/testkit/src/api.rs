@@ -1,6 +1,7 @@
 //! A typed client of the HTTP interface.
 
 use anyhow::{Context, Result};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,11 +78,20 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("read the answer {text}"))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.json(self.request(Method::GET, path)).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+    pub(crate) async fn bytes(&self, path: &str) -> Result<(HeaderMap, Vec<u8>)> {
+        let answer = succeed(self.request(Method::GET, path).send().await?).await?;
+        Ok((answer.headers().clone(), answer.bytes().await?.to_vec()))
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
         self.json(self.request(Method::POST, path).json(body)).await
     }
 

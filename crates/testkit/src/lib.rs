@@ -7,6 +7,7 @@
 mod api;
 mod collab;
 mod fault;
+mod history;
 mod live;
 mod preview;
 mod process;
@@ -22,6 +23,7 @@ mod ywebsocket;
 pub use api::{Api, Refused};
 pub use collab::{CollabEvent, CollabSocket};
 pub use fault::{Counts, Fault, FaultProxy, Scope};
+pub use history::{Replay, ReplayFrame};
 pub use live::{LiveDocument, LiveSocket};
 pub use preview::Preview;
 pub use replica::Replica;

@@ -34,6 +34,7 @@ pub(crate) fn router(app: Shared) -> Router {
     let nodes = Router::new()
         .route("/api/v1/repls/{repl}/tree", any(forward::forward))
         .route("/api/v1/repls/{repl}/files/{*path}", any(forward::forward))
+        .route("/api/v1/repls/{repl}/history/{*path}", any(forward::forward))
         .route("/api/v1/repls/{repl}/archive.zip", any(forward::forward))
         .route("/api/v1/repls/{repl}/import", any(forward::forward))
         .route("/api/v1/repls/{repl}/run", any(forward::forward))

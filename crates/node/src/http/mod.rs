@@ -4,6 +4,7 @@
 mod archive;
 mod content;
 mod files;
+mod history;
 mod internal;
 mod problem;
 mod run;
@@ -31,6 +32,7 @@ pub fn router(node: Node) -> Router {
             "/files/{*path}",
             get(files::read).put(files::write).delete(files::remove).post(files::act),
         )
+        .route("/history/{*path}", get(history::read).post(history::act))
         .route("/archive.zip", get(archive::export))
         .route("/import", post(archive::import))
         .route("/run", post(run::run))

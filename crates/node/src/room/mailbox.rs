@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::PeerId;
+use crate::history::HistorySource;
 use crate::socket::outbox::Outbox;
 use crate::socket::protocol::{Inbound, Protocol};
 
@@ -179,6 +180,19 @@ pub enum Ask {
     Port(u16, Reply<(AgentLink, ListeningPort)>),
     /// Everything the page shows.
     Status(Reply<(LiveState, u32)>),
+    /// What is known of a file's history.
+    History(RelPath, Reply<HistorySource>),
+    /// Give a file an earlier text.
+    RestoreText {
+        /// Which file.
+        path: RelPath,
+        /// The text.
+        text: String,
+        /// Who asked.
+        author: HistoryAuthor,
+        /// Whether it was another text.
+        reply: Reply<bool>,
+    },
     /// All content, after a flush.
     Export(Reply<Export>),
     /// Flush now.

@@ -277,6 +277,10 @@ impl Room {
             Ask::Status(reply) => {
                 drop(reply.send(Ok((self.live_state(), self.documents.len() as u32))));
             }
+            Ask::History(path, reply) => self.history_source(&path, reply),
+            Ask::RestoreText { path, text, author, reply } => {
+                self.restore_text(path, text, author, reply);
+            }
             Ask::Export(reply) => self.export(reply),
             Ask::Flush(reply) => self.flush_and_reply(reply),
             Ask::Leave(reply) => self.leave_now(reply),

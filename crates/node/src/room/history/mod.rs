@@ -5,6 +5,7 @@
 //! of the two; one that is in both after a crash is met twice by readers, and merging it again
 //! changes nothing.
 
+mod asking;
 mod authors;
 mod packing;
 

@@ -1,0 +1,207 @@
+use std::time::{Duration, Instant};
+
+use tandem_doc::Document;
+use tandem_proto::history::{HistoryAuthor, REPLAY_MAGIC};
+use tandem_proto::lib0::Reader;
+use tandem_proto::{FileId, Generation, MemberId};
+use tandem_store::{Authors, PackedBase, PackedEdit, PackedFile, Snapshots, WrittenRun};
+
+use super::*;
+
+const FIRST: Generation = Generation(1);
+
+fn person(number: u8) -> HistoryAuthor {
+    HistoryAuthor {
+        id: MemberId::from_random([number; 10]),
+        name: format!("Person {number}"),
+        colour: "#112233".to_owned(),
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline(Instant::now() + Duration::from_secs(20))
+}
+
+/// Two people and a program write; `splits` says how many edits each pack holds.
+struct Story {
+    edits: Vec<PackedEdit>,
+    texts: Vec<(u64, String)>,
+    state: Vec<u8>,
+    authors: Authors,
+}
+
+fn story() -> Story {
+    let mut authors = Authors::default();
+    authors.bind(11, &person(1), true);
+    authors.bind(22, &person(2), true);
+    let mut docs = [Document::new(11), Document::new(22), Document::new(33)];
+    let steps: [(usize, u64, &str); 6] = [
+        (0, 1_000, "one\n"),
+        (0, 2_000, "one\ntwo\n"),
+        (1, 3_000, "one\ntwo\nthree\n"),
+        (2, 100_000, "one\ntwo\nthree\nfrom a program\n"),
+        // The clock is set back.
+        (1, 90_000, "one\ntwo, too\nthree\nfrom a program\n"),
+        (0, 300_000, "two, too\nthree\nfrom a program\n"),
+    ];
+    let (mut edits, mut texts, mut now) = (Vec::new(), Vec::new(), 0);
+    for (who, ms, text) in steps {
+        let update = docs[who].replace(text).unwrap().unwrap();
+        for other in (0..3).filter(|other| *other != who) {
+            docs[other].merge_stored(&update).unwrap();
+        }
+        let author = [person(1).id, person(2).id, MemberId::PROGRAM][who];
+        edits.push(PackedEdit { ms, author: Some(author), update: update.into() });
+        now = ms.max(now);
+        texts.push((now, text.to_owned()));
+    }
+    let state = docs[0].encode_state().unwrap();
+    Story { edits, texts, state, authors }
+}
+
+impl Story {
+    fn timeline(&self, packs: &[&[PackedEdit]], waiting: &[PackedEdit]) -> Timeline {
+        let file = FileId::from_random([3; 10]);
+        let material = Material {
+            source: HistorySource {
+                file,
+                generation: Some(FIRST),
+                packs: Vec::new(),
+                waiting: vec![(FIRST, waiting.to_vec())],
+                people: vec![person(1), person(2)],
+                authors: self.authors.clone(),
+                state: Some(self.state.clone().into()),
+            },
+            files: packs
+                .iter()
+                .map(|edits| PackedFile {
+                    file,
+                    generation: FIRST,
+                    base: None,
+                    runs: Vec::new(),
+                    edits: edits.to_vec(),
+                })
+                .collect(),
+            people: Vec::new(),
+            snapshots: Snapshots::default(),
+        };
+        Timeline::new(material, soon()).unwrap()
+    }
+}
+
+#[test]
+fn every_moment_has_its_text_and_edits_that_are_there_twice_count_once() {
+    let story = story();
+    let edits = &story.edits;
+    for timeline in [
+        story.timeline(&[&edits[..2], &edits[2..5]], &edits[5..]),
+        story.timeline(&[&edits[..4], &edits[2..5]], &edits[3..]),
+        story.timeline(&[], edits),
+    ] {
+        for (ms, text) in &story.texts {
+            let later = story.texts.iter().rev().find(|(other, _)| other == ms).unwrap();
+            assert_eq!(timeline.text_at(*ms, soon()).unwrap(), later.1, "{ms} {text}");
+        }
+        assert_eq!(timeline.text_at(u64::MAX, soon()).unwrap(), story.texts[5].1);
+        assert!(matches!(timeline.text_at(999, soon()), Err(HistoryError::Nothing)));
+        let list = timeline.sessions(Page { before: None, limit: 10 });
+        assert_eq!((list.from_ms, list.to_ms), (Some(1_000), Some(300_000)));
+        let spans: Vec<_> = list.sessions.iter().map(|it| (it.from_ms, it.to_ms)).collect();
+        assert_eq!(spans, [(300_000, 300_000), (100_000, 100_000), (1_000, 3_000)]);
+        let counts: Vec<_> = list.sessions.iter().map(|it| (it.inserted, it.deleted)).collect();
+        assert_eq!(counts, [(0, 4), (20, 0), (14, 0)]);
+        assert_eq!(list.sessions[1].authors, [MemberId::PROGRAM, person(2).id]);
+        assert_eq!(list.authors.len(), 3);
+        assert!(!list.more);
+        let page = timeline.sessions(Page { before: Some(300_000), limit: 1 });
+        assert_eq!((page.sessions.len(), page.more), (1, true));
+        assert_eq!(page.sessions[0].from_ms, 100_000);
+    }
+}
+
+#[test]
+fn each_line_names_who_wrote_it_last() {
+    let story = story();
+    let timeline = story.timeline(&[&story.edits], &[]);
+    let lines = timeline.blame(soon()).unwrap();
+    let brief: Vec<_> = lines.iter().map(|it| (it.line, it.lines, it.author, it.ms)).collect();
+    assert_eq!(
+        brief,
+        [
+            (1, 1, Some(person(2).id), Some(100_000)),
+            (2, 1, Some(person(2).id), Some(3_000)),
+            (3, 1, Some(MemberId::PROGRAM), Some(100_000)),
+        ]
+    );
+}
+
+type Frames = Vec<(u64, u64, Vec<u8>)>;
+
+fn frames(bytes: &[u8]) -> (Vec<HistoryAuthor>, Frames) {
+    let rest = bytes.strip_prefix(REPLAY_MAGIC).unwrap();
+    let mut reader = Reader::new(rest);
+    let people = serde_json::from_str(reader.var_string().unwrap()).unwrap();
+    let mut frames = Vec::new();
+    while !reader.is_empty() {
+        let (ms, author) = (reader.var_uint().unwrap(), reader.var_uint().unwrap());
+        frames.push((ms, author, reader.var_bytes().unwrap().to_vec()));
+    }
+    (people, frames)
+}
+
+#[test]
+fn a_playback_leads_from_the_text_before_to_the_text_after() {
+    let story = story();
+    let timeline = story.timeline(&[&story.edits], &[]);
+    let playback = timeline.playback(Some(3_000), Some(100_000), soon()).unwrap();
+    assert_eq!(playback.next_from, None);
+    let (people, frames) = frames(&playback.bytes);
+    let mut document = Document::new(1);
+    document.merge_stored(&frames[0].2).unwrap();
+    assert_eq!(document.text(), "one\ntwo\n");
+    let mut seen = Vec::new();
+    for (ms, author, update) in &frames[1..] {
+        document.merge_stored(update).unwrap();
+        seen.push((*ms, people[*author as usize - 1].id));
+    }
+    assert_eq!(
+        seen,
+        [(3_000, person(2).id), (100_000, MemberId::PROGRAM), (100_000, person(2).id)]
+    );
+    assert_eq!(document.text(), story.texts[4].1);
+}
+
+#[test]
+fn a_state_before_the_first_edit_is_no_edit() {
+    let story = story();
+    let mut before = Document::new(5);
+    before.merge_stored(&story.edits[0].update).unwrap();
+    before.merge_stored(&story.edits[1].update).unwrap();
+    let mut timeline = story.timeline(&[], &[]).material;
+    timeline.files = vec![PackedFile {
+        file: timeline.source.file,
+        generation: FIRST,
+        base: Some(PackedBase { ms: 3_000, state: before.encode_state().unwrap().into() }),
+        runs: vec![WrittenRun { client: 11, start: 0, end: 4, ms: 1_000, author: None }],
+        edits: story.edits[2..].to_vec(),
+    }];
+    let timeline = Timeline::new(timeline, soon()).unwrap();
+    assert_eq!(timeline.text_at(10, soon()).unwrap(), "one\ntwo\n");
+    assert_eq!(timeline.text_at(3_000, soon()).unwrap(), story.texts[2].1);
+    let list = timeline.sessions(Page { before: None, limit: 10 });
+    assert_eq!(list.sessions.last().unwrap().inserted, 6);
+    assert_eq!(list.from_ms, Some(3_000));
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_nothing_panics() {
+    let story = story();
+    let mut edits = story.edits.clone();
+    edits[1].update = vec![1, 2, 3, 4, 5].into();
+    let timeline = story.timeline(&[&edits], &[]);
+    timeline.text_at(u64::MAX, soon()).unwrap();
+    timeline.blame(soon()).unwrap();
+    timeline.playback(None, None, soon()).unwrap();
+    let late = Deadline(Instant::now() - Duration::from_secs(1));
+    assert!(matches!(timeline.text_at(u64::MAX, late), Err(HistoryError::TooLong)));
+}

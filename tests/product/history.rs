@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use tandem_proto::MemberId;
+use tandem_proto::history::FileHistory;
+use tandem_proto::role::Role;
+use tandem_testkit::{Api, LIMIT, LiveSocket, eventually};
+
+use crate::{at_rest, python, python_in_sandbox};
+
+async fn type_letters(live: &mut LiveSocket, path: &str, text: &str) -> Result<()> {
+    for letter in text.chars() {
+        live.append(path, &letter.to_string()).await?;
+    }
+    live.fsynced(path).await
+}
+
+/// Whose name a line has.
+async fn author_of(api: &Api, repl: &str, path: &str, line: u32) -> Result<Option<String>> {
+    let history = api.history(repl, path).await?;
+    let blame = api.blame(repl, path).await?;
+    let lines = blame.iter().find(|lines| (lines.line..lines.line + lines.lines).contains(&line));
+    let author = lines.with_context(|| format!("no line {line} in {blame:?}"))?.author;
+    Ok(author.and_then(|author| name_of(&history, author)))
+}
+
+fn name_of(history: &FileHistory, member: MemberId) -> Option<String> {
+    history.authors.iter().find(|author| author.id == member).map(|author| author.name.clone())
+}
+
+/// The history replays to the present text, and the lines have their authors.
+async fn check(api: &Api, repl: &str, path: &str, written: &[(&str, &str)]) -> Result<()> {
+    let text = api.text(repl, path).await?;
+    let replay = api.replay(repl, path).await?;
+    let texts = replay.texts()?;
+    ensure!(texts.last() == Some(&text), "plays to {:?}, not to {text:?}", texts.last());
+    ensure!(api.text_at(repl, path, u64::MAX >> 12).await? == text, "the last text is another");
+    for (line, author) in written {
+        let at = text.lines().position(|other| other == *line);
+        let at = at.with_context(|| format!("{line:?} is not in {text:?}"))? as u32 + 1;
+        let found = author_of(api, repl, path, at).await?;
+        ensure!(found.as_deref() == Some(*author), "{line:?} is by {found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_what_outlives_renames_crashes_and_the_machine() -> Result<()> {
+    let (mut server, api, repl, mut live) = python_in_sandbox().await?;
+    api.set_name("Ada").await?;
+    drop(live);
+    live = api.live(&repl).await?;
+    let bob = server.guest(&repl, Role::Editor).await?;
+    bob.set_name("Bob").await?;
+    let mut bobs = bob.live(&repl).await?;
+    let begin = live.join("main.py").await?.replica.text();
+    bobs.join("main.py").await?;
+    type_letters(&mut live, "main.py", "# ada was here\n").await?;
+    let ada_wrote = live.text("main.py")?;
+    bobs.wait_for_text("main.py", "the text", |text| text == ada_wrote).await?;
+    type_letters(&mut bobs, "main.py", "# bob, too\n").await?;
+    let mut shell = api.shell(&repl).await?;
+    live.wait_for_text("main.py", "the text", |text| text.ends_with("# bob, too\n")).await?;
+    at_rest(&mut shell, &mut live, "main.py").await?;
+    shell.execute("echo '# a program' >> main.py").await?;
+    live.wait_for_text("main.py", "the text", |text| text.ends_with("# a program\n")).await?;
+    at_rest(&mut shell, &mut live, "main.py").await?;
+    let written = [("# ada was here", "Ada"), ("# bob, too", "Bob"), ("# a program", "a program")];
+    check(&api, &repl, "main.py", &written).await?;
+    check(&bob, &repl, "main.py", &written).await?;
+
+    api.rename(&repl, "main.py", "app.py").await?;
+    check(&api, &repl, "app.py", &written).await?;
+    let gone = format!("/api/v1/repls/{repl}/history/main.py");
+    assert_eq!(api.status_of(Method::GET, &gone).await?, 404);
+
+    // What only the log has.
+    bobs.join("app.py").await?;
+    type_letters(&mut bobs, "app.py", "# just before the crash\n").await?;
+    drop((live, bobs, shell));
+    server.kill().await?;
+    server.restart().await?;
+    let mut all = written.to_vec();
+    all.push(("# just before the crash", "Bob"));
+    check(&api, &repl, "app.py", &all).await?;
+    let letters = api.replay(&repl, "app.py").await?;
+    let typed = letters
+        .frames
+        .iter()
+        .filter(|frame| frame.author.as_ref().is_some_and(|author| author.name == "Bob"));
+    assert_eq!(typed.count(), "# bob, too\n# just before the crash\n".len());
+    assert_eq!(letters.texts()?[1], begin, "the file as it was first opened");
+
+    // What only the blob store has.
+    let mut live = api.live(&repl).await?;
+    live.join("app.py").await?;
+    type_letters(&mut live, "app.py", "# stored\n").await?;
+    live.stored("app.py").await?;
+    drop(live);
+    server.kill().await?;
+    server.wipe_data_dir()?;
+    server.restart().await?;
+    eventually("the repl is found again", LIMIT, || async {
+        Ok(api.repls().await?.into_iter().find(|known| known.id.to_string() == repl))
+    })
+    .await?;
+    all.push(("# stored", "Ada"));
+    check(&api, &repl, "app.py", &all).await?;
+    let history = api.history(&repl, "app.py").await?;
+    let (from, to) = (history.from_ms.context("from")?, history.to_ms.context("to")?);
+    assert!(history.sessions.iter().all(|it| from <= it.from_ms && it.to_ms <= to));
+    assert!(!history.more);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_comes_back_as_an_edit_of_who_asked() -> Result<()> {
+    let (server, api, repl) = python().await?;
+    api.set_name("Ada").await?;
+    let viewer = server.guest(&repl, Role::Viewer).await?;
+    let mut live = api.live(&repl).await?;
+    live.join("main.py").await?;
+    live.append("main.py", "# first\n").await?;
+    live.fsynced("main.py").await?;
+    let first = live.text("main.py")?;
+    let before = api.history(&repl, "main.py").await?.to_ms.context("no time")?;
+    // Moments are told apart by the millisecond.
+    live.listen(Duration::from_millis(20)).await?;
+    api.write(&repl, "main.py", "something else\n").await?;
+    live.wait_for_text("main.py", "the text", |text| text == "something else\n").await?;
+    assert_eq!(viewer.text_at(&repl, "main.py", before).await?, first);
+    assert!(viewer.restore_version(&repl, "main.py", before).await.is_err(), "viewers only look");
+
+    assert!(api.restore_version(&repl, "main.py", before).await?);
+    live.wait_for_text("main.py", "the text", |text| text == first).await?;
+    assert!(!api.restore_version(&repl, "main.py", before).await?, "it is there already");
+    check(&api, &repl, "main.py", &[("# first", "Ada")]).await?;
+
+    // Deleted and brought back: the same file with the same history.
+    live.stored("main.py").await?;
+    api.remove(&repl, "main.py").await?;
+    assert_eq!(api.text_at(&repl, "main.py", before).await?, first, "also while it is gone");
+    api.done(Method::POST, &format!("{}?restore", Api::file_path(&repl, "main.py"))).await?;
+    check(&api, &repl, "main.py", &[("# first", "Ada")]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_about_histories_is_refused() -> Result<()> {
+    let (_server, api, repl) = python().await?;
+    let base = format!("/api/v1/repls/{repl}/history");
+    for (path, status) in [
+        ("main.py", 200),
+        ("main.py?limit=0", 200),
+        ("main.py?at=5", 404),
+        ("main.py?replay", 404),
+        ("main.py?blame", 404),
+        ("nothing.py", 404),
+        ("main.py?at=-1", 400),
+        ("main.py?at=x", 400),
+        ("main.py?limit=99999999999999999999", 400),
+        ("..%2Fx", 400),
+    ] {
+        let found = api.status_of(Method::GET, &format!("{base}/{path}")).await?;
+        assert_eq!(found.as_u16(), status, "{path}");
+    }
+    let post = api.status_of(Method::POST, &format!("{base}/main.py")).await?;
+    assert_eq!(post, 400);
+    let nobody = api.anonymous(Method::GET, &format!("{base}/main.py")).send().await?;
+    assert_eq!(nobody.status(), 401);
+    Ok(())
+}
