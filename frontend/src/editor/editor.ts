@@ -46,9 +46,10 @@ import {
 } from "@codemirror/view";
 import type * as Y from "yjs";
 import type { MemberId } from "@/gen/api";
-import type { EditorCursor, EditorOnScreen, EditorOptions } from "@/session/contract";
+import type { EditorCursor, EditorOnScreen, EditorOptions, LineAuthor } from "@/session/contract";
 import type { Replica } from "@/session/model";
 import { bindText } from "./binding";
+import { blameGutter, showBlame } from "./blame";
 import { detectIndent, indentOf, indentText } from "./indent";
 import { languageOf } from "./languages";
 import { peersField, showPeers } from "./peers";
@@ -69,6 +70,8 @@ const editingKeys = defaultKeymap.filter(
     key === undefined || (!PAGE_KEYS.has(key) && key !== "Ctrl-m" && key !== "Shift-Alt-m"),
 );
 
+const NO_BLAME: Extension = [];
+
 const access = (readOnly: boolean): Extension => [
   EditorState.readOnly.of(readOnly),
   EditorView.contentAttributes.of(readOnly ? { "aria-readonly": "true" } : {}),
@@ -81,6 +84,7 @@ export class CodeEditor implements EditorOnScreen {
   private readonly indent = new Compartment();
   private readonly access = new Compartment();
   private readonly wrapping = new Compartment();
+  private readonly blame = new Compartment();
   private view: EditorView | null = null;
   private parent: HTMLElement | null = null;
   private replica: Replica | null = null;
@@ -168,6 +172,18 @@ export class CodeEditor implements EditorOnScreen {
     });
   }
 
+  setLineAuthors(authors: readonly LineAuthor[] | null): void {
+    const { view } = this;
+    if (!view) return;
+    const shown = this.blame.get(view.state) !== NO_BLAME;
+    if (shown !== (authors !== null)) {
+      view.dispatch({
+        effects: this.blame.reconfigure(authors === null ? NO_BLAME : blameGutter()),
+      });
+    }
+    if (authors !== null) showBlame(view, authors);
+  }
+
   setFontSize(pixels: number): void {
     this.parent?.style.setProperty("--editor-font-size", `${pixels}px`);
     this.view?.requestMeasure();
@@ -248,6 +264,7 @@ export class CodeEditor implements EditorOnScreen {
       this.indent.of([]),
       this.language.of([]),
       this.wrapping.of(this.wrap ? EditorView.lineWrapping : []),
+      this.blame.of(NO_BLAME),
       lineNumbers(),
       foldGutter(),
       highlightSpecialChars(),

@@ -84,6 +84,28 @@ const look = EditorView.theme({
     color: shade("line-number", "#6e7781", "#7d8799"),
     border: "none",
   },
+  ".cm-blame": {
+    maxWidth: "26ch",
+    overflow: "hidden",
+    fontFamily: "var(--font-sans, system-ui, sans-serif)",
+    fontSize: "11px",
+  },
+  ".cm-blame-mark": {
+    display: "flex",
+    gap: "8px",
+    height: "100%",
+    padding: "0 10px 0 8px",
+    borderLeft: "3px solid var(--author)",
+    lineHeight: "inherit",
+    cursor: "default",
+    whiteSpace: "nowrap",
+  },
+  ".cm-blame-name": { flex: "1", overflow: "hidden", textOverflow: "ellipsis", maxWidth: "14ch" },
+  ".cm-blame-age": { opacity: "0.8" },
+  "@media (max-width: 640px)": {
+    ".cm-blame": { maxWidth: "10ch" },
+    ".cm-blame-age": { display: "none" },
+  },
   ".cm-activeLine": { backgroundColor: shade("active-line", "#0000000a", "#ffffff0a") },
   ".cm-activeLineGutter": {
     backgroundColor: shade("active-line", "#0000000a", "#ffffff0a"),

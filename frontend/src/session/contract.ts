@@ -129,6 +129,21 @@ export interface EditorOptions {
   wrap?: boolean;
 }
 
+/** Lines in a row that one author wrote at about one time. */
+export interface LineAuthor {
+  /** From 1. */
+  line: number;
+  lines: number;
+  /** Shown, short. */
+  name: string;
+  /** `#rrggbb`. */
+  colour: string;
+  /** How long ago, short. */
+  age: string;
+  /** Everything, for a hover. */
+  title: string;
+}
+
 /** One editor on the screen. `new CodeEditor(options)` from `editor/editor`. Rebinds by itself
  *  when the document's replica is replaced. */
 export interface EditorOnScreen {
@@ -147,5 +162,7 @@ export interface EditorOnScreen {
   followPeer(member: MemberId | null): void;
   setWrap(on: boolean): void;
   setFontSize(pixels: number): void;
+  /** Says beside each line who wrote it; `null` says nothing. */
+  setLineAuthors(authors: readonly LineAuthor[] | null): void;
   dispose(): void;
 }

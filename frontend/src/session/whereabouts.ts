@@ -57,7 +57,7 @@ export class Whereabouts {
         self: clientId === awareness.clientID,
         member: user.member,
         name: text(user.name),
-        colour: colourOf(user.color),
+        colour: safeColour(user.color),
         file: typeof file === "string" ? file : null,
       });
     }
@@ -71,6 +71,6 @@ export class Whereabouts {
 }
 
 /** A peer's colour goes into styles: only `#rrggbb` is taken. */
-export function colourOf(value: unknown): string {
+export function safeColour(value: unknown): string {
   return typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value) ? value : "#888888";
 }

@@ -1,7 +1,9 @@
 /** Whether Cmd takes the place of Ctrl. */
 export const isMac = typeof navigator !== "undefined" && /Mac|iPhone|iPad/.test(navigator.platform);
 
+const arrows = { ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
 const macNames: Record<string, string> = {
+  ...arrows,
   Mod: "⌘",
   Ctrl: "⌃",
   Shift: "⇧",
@@ -9,7 +11,7 @@ const macNames: Record<string, string> = {
   Enter: "↩",
   Delete: "⌫",
 };
-const otherNames: Record<string, string> = { Mod: "Ctrl", Enter: "Enter" };
+const otherNames: Record<string, string> = { ...arrows, Mod: "Ctrl", Enter: "Enter" };
 
 /** `Mod+Shift+P` as the caps a person sees on this machine. */
 export function chordParts(chord: string, mac: boolean = isMac): string[] {

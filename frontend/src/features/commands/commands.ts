@@ -188,6 +188,20 @@ export const COMMANDS: Command[] = [
       requestAnimationFrame(() => document.getElementById("tree")?.focus());
     },
   },
+  {
+    id: "view.history",
+    title: c.history,
+    group: "view",
+    keys: ["Mod+Shift+H"],
+    run: () => toggleSidebar("history"),
+  },
+  {
+    id: "view.blame",
+    title: c.blame,
+    group: "view",
+    keys: ["Alt+B"],
+    run: () => useSettings.setState(({ blame }) => ({ blame: !blame })),
+  },
   { id: "view.ports", title: c.ports, group: "view", run: () => showSidebar("ports") },
   {
     id: "view.settings",

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 import type { EditorOnScreen, OpenDocument } from "@/session/contract";
+import { useLineAuthors } from "@/features/history/useLineAuthors";
 import { useSettings } from "@/features/settings/settings";
 import { pinTab } from "@/features/tabs/model";
 import { useRepl, useWorkspace } from "@/features/workspace/useWorkspace";
@@ -73,6 +74,7 @@ export function CodePane({ document, focused }: CodePaneProps) {
     };
   }, [ws, editor, focused]);
 
+  useLineAuthors(editor, document, focused);
   useEffect(() => editor?.setFontSize(fontSize), [editor, fontSize]);
   useEffect(() => editor?.setWrap(wrap), [editor, wrap]);
   useEffect(() => editor?.followPeer(focused ? following : null), [editor, following, focused]);

@@ -1,13 +1,18 @@
-import { useMemo } from "react";
+import { lazy, Suspense, useMemo } from "react";
+import { isOver } from "@/features/history/shown";
 import { EMPTY_GROUP, type Tab } from "@/features/tabs/model";
 import { TabBar } from "@/features/tabs/TabBar";
-import { useTabs, useWorkspace } from "@/features/workspace/useWorkspace";
+import { useHistoryShown, useTabs, useWorkspace } from "@/features/workspace/useWorkspace";
 import { classes } from "@/ui/classes";
 import { BlobFile } from "./BlobFile";
 import { Breadcrumbs } from "./Breadcrumbs";
 import { NoFile } from "./NoFile";
 import { TextFile } from "./TextFile";
 import styles from "./Editing.module.css";
+
+const HistoryLayer = lazy(async () => ({
+  default: (await import("@/features/history/HistoryLayer")).HistoryLayer,
+}));
 
 /** Files behind the one in front that stay alive, with their place and undo. */
 const KEPT = 6;
@@ -21,6 +26,8 @@ export function EditorGroup({ group: at }: { group: number }) {
     const kept = group.recent.slice(0, KEPT);
     return group.tabs.filter(({ file }) => file === group.active || kept.includes(file));
   }, [group]);
+  const shown = useHistoryShown((history) => history.shown);
+  const past = shown !== null && focused && isOver(shown, group.active) ? shown : null;
   const active = group.tabs.find(({ file }) => file === group.active);
   return (
     <div
@@ -30,17 +37,26 @@ export function EditorGroup({ group: at }: { group: number }) {
       }}
     >
       <TabBar group={at} />
-      {active === undefined ? <NoFile /> : <Breadcrumbs path={active.path} />}
-      <div className={classes(styles.stack, active === undefined && styles.noStack)}>
+      {active === undefined ? past === null && <NoFile /> : <Breadcrumbs path={active.path} />}
+      <div
+        className={classes(styles.stack, active === undefined && past === null && styles.noStack)}
+      >
         {alive.map((tab) => (
           <Layer
             key={tab.file}
             tab={tab}
             group={at}
-            active={tab.file === group.active}
+            active={tab.file === group.active && past === null}
             focused={focused && tab.file === group.active}
           />
         ))}
+        {past !== null && (
+          <div className={styles.layer} data-active>
+            <Suspense fallback={null}>
+              <HistoryLayer shown={past} />
+            </Suspense>
+          </div>
+        )}
       </div>
     </div>
   );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { duration, relativeTime } from "./time";
+import { clock, dayName, duration, moment, relativeTime } from "./time";
 
 const NOW = Date.parse("2026-06-15T12:00:00");
 const MINUTE = 60_000;
@@ -19,6 +19,25 @@ describe("relativeTime", () => {
     [365 * 24 * 60 * MINUTE, "Jun 15, 2025"],
   ])("%d ms ago is %s", (age, want) => {
     expect(relativeTime(NOW - age, NOW)).toBe(want);
+  });
+});
+
+describe("moments", () => {
+  it.each([
+    [0, "Today, 12:00"],
+    [11 * 60 * MINUTE, "Today, 01:00"],
+    [13 * 60 * MINUTE, "Yesterday, 23:00"],
+    [3 * 24 * 60 * MINUTE, "Friday, Jun 12, 12:00"],
+    [365 * 24 * 60 * MINUTE, "Jun 15, 2025, 12:00"],
+  ])("%d ms ago is %s", (age, want) => {
+    expect(moment(NOW - age, NOW)).toBe(want);
+  });
+
+  it("use the day of the place, and 24 hours", () => {
+    expect(clock(Date.parse("2026-06-15T00:05:00"))).toMatch(/^(00|24):05$/);
+    expect(dayName(Date.parse("2026-06-14T23:59:59"), Date.parse("2026-06-15T00:00:01"))).toBe(
+      "Yesterday",
+    );
   });
 });
 

@@ -18,6 +18,37 @@ export function relativeTime(thenMs: number, nowMs: number, locale = "en"): stri
   }).format(thenMs);
 }
 
+/** The time of day: `14:03`. */
+export function clock(ms: number, locale = "en"): string {
+  return new Intl.DateTimeFormat(locale, {
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+  }).format(ms);
+}
+
+/** A day as people name it: `Today`, `Yesterday`, `Monday, Nov 23`, `Nov 23, 2025`. */
+export function dayName(thenMs: number, nowMs: number, locale = "en"): string {
+  const [then, now] = [new Date(thenMs), new Date(nowMs)];
+  const midnight = (date: Date) => new Date(date).setHours(0, 0, 0, 0);
+  const days = Math.round((midnight(now) - midnight(then)) / DAY);
+  if (days === 0 || days === 1) {
+    const word = new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(-days, "day");
+    return word.charAt(0).toUpperCase() + word.slice(1);
+  }
+  const sameYear = then.getFullYear() === now.getFullYear();
+  return new Intl.DateTimeFormat(locale, {
+    ...(sameYear ? { weekday: "long" } : { year: "numeric" }),
+    day: "numeric",
+    month: "short",
+  }).format(thenMs);
+}
+
+/** A moment: `Today, 14:03`. */
+export function moment(thenMs: number, nowMs: number, locale = "en"): string {
+  return `${dayName(thenMs, nowMs, locale)}, ${clock(thenMs, locale)}`;
+}
+
 /** How long something took: `82 ms`, `1.4 s`, `2 min 05 s`, `1 h 02 min`. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -2,7 +2,7 @@
 import { create } from "zustand";
 import { persist } from "zustand/middleware";
 
-export type SidebarView = "files" | "ports" | "settings";
+export type SidebarView = "files" | "history" | "ports" | "settings";
 export type RightView = "preview" | "console";
 export type MobilePane = "files" | "editor" | "terminal" | "preview";
 

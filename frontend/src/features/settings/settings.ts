@@ -10,6 +10,8 @@ interface Settings {
   terminalFontSize: number;
   wrap: boolean;
   screenReader: boolean;
+  /** Who wrote each line, beside it. */
+  blame: boolean;
 }
 
 interface SettingsStore extends Settings {
@@ -26,6 +28,7 @@ export const useSettings = create<SettingsStore>()(
       terminalFontSize: 13,
       wrap: false,
       screenReader: false,
+      blame: false,
       change: (change) => set(change),
     }),
     { name: "tandem.settings", version: 1 },

@@ -1,5 +1,6 @@
 import { CloudOff, LifeBuoy, TriangleAlert } from "lucide-react";
 import { useEffect, useRef } from "react";
+import { showRescue } from "@/features/history/actions";
 import { useNow } from "@/features/format/useNow";
 import { t } from "@/strings/en";
 import { Button } from "@/ui/Button";
@@ -71,8 +72,12 @@ function RescuedBanner() {
       <span>
         <b>{t.workspace.rescuedTitle(first.path)}</b> {t.workspace.rescuedBody[first.reason]}
       </span>
+      <Button size="small" onClick={() => showRescue(ws, first)}>
+        {t.workspace.rescuedCompare}
+      </Button>
       <Button
         size="small"
+        variant="ghost"
         onClick={() =>
           void copyText(first.text).then((worked) => say(worked ? t.copied : t.copyFailed))
         }

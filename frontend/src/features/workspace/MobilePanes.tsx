@@ -9,7 +9,7 @@ import { t } from "@/strings/en";
 import { Segmented } from "@/ui/Segmented";
 import { KeyRow } from "./KeyRow";
 import { SideBar } from "./SideBar";
-import { useEditBlock } from "./useWorkspace";
+import { useEditBlock, useHistoryShown } from "./useWorkspace";
 import styles from "./Mobile.module.css";
 
 const panes: { pane: MobilePane; icon: ReactNode }[] = [
@@ -25,6 +25,7 @@ export function MobilePanes() {
   const blocked = useEditBlock();
   const view = useLayout((layout) => layout.sidebarView);
   const change = useLayout((layout) => layout.change);
+  const past = useHistoryShown(({ shown }) => shown !== null);
   return (
     <div className={styles.mobile}>
       <div className={styles.pane}>
@@ -36,6 +37,7 @@ export function MobilePanes() {
                 value={view}
                 options={[
                   { value: "files", label: t.workspace.files },
+                  { value: "history", label: t.history.title },
                   { value: "ports", label: t.workspace.ports },
                   { value: "settings", label: t.workspace.settings },
                 ]}
@@ -56,7 +58,7 @@ export function MobilePanes() {
         {pane === "terminal" && <Panel compact />}
         {pane === "preview" && <Preview />}
       </div>
-      {blocked === undefined && (pane === "editor" || pane === "terminal") && (
+      {blocked === undefined && (pane === "terminal" || (pane === "editor" && !past)) && (
         <KeyRow pane={pane} />
       )}
       <nav className={styles.nav} aria-label={t.workspace.mobileNav}>

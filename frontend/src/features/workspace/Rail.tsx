@@ -1,4 +1,4 @@
-import { Files, Home, Radio, Settings } from "lucide-react";
+import { Files, History, Home, Radio, Settings } from "lucide-react";
 import type { ReactNode } from "react";
 import { useNavigate } from "@tanstack/react-router";
 import { useLayout, type SidebarView } from "@/features/layout/layout";
@@ -9,6 +9,7 @@ import styles from "./Layout.module.css";
 
 const views: { view: SidebarView; label: string; icon: ReactNode; keys?: string }[] = [
   { view: "files", label: t.workspace.files, icon: <Files size={19} />, keys: "Mod+Shift+E" },
+  { view: "history", label: t.history.title, icon: <History size={19} />, keys: "Mod+Shift+H" },
   { view: "ports", label: t.workspace.ports, icon: <Radio size={19} /> },
 ];
 

@@ -2,6 +2,7 @@ import { createContext, useContext, useSyncExternalStore } from "react";
 import { useStore } from "zustand";
 import type { LiveState, Role } from "@/gen/api";
 import type { ReplSnapshot } from "@/session/model";
+import type { HistoryShown } from "@/features/history/shown";
 import type { TabsState } from "@/features/tabs/model";
 import { t } from "@/strings/en";
 import type { EditorState, Surface, Workspace } from "./workspace";
@@ -41,6 +42,10 @@ export function useTabs<T>(select: (tabs: TabsState) => T): T {
 
 export function useEditorState<T>(select: (state: EditorState) => T): T {
   return useStore(useWorkspace().editor, select);
+}
+
+export function useHistoryShown<T>(select: (shown: HistoryShown) => T): T {
+  return useStore(useWorkspace().history, select);
 }
 
 export function useSurface<T>(select: (surface: Surface) => T): T {

@@ -5,6 +5,7 @@
 import { createStore, type StoreApi } from "zustand/vanilla";
 import type { FileId, LiveState, Me, ReplId, ReplInfo } from "@/gen/api";
 import { renameTabs } from "@/features/tabs/model";
+import { type HistoryShown, NOTHING_SHOWN } from "@/features/history/shown";
 import { createTabsStore, type TabsStore } from "@/features/tabs/store";
 import { FolderTree } from "@/features/tree/folderTree";
 import { createTreeUi, type TreeUiStore } from "@/features/tree/treeUi";
@@ -56,6 +57,7 @@ export class Workspace {
   readonly terminals: TerminalPool;
   readonly editor: StoreApi<EditorState>;
   readonly surface: StoreApi<Surface>;
+  readonly history: StoreApi<HistoryShown>;
   readonly #stops: (() => void)[] = [];
 
   constructor(parts: Parts, info: ReplInfo, me: Me) {
@@ -71,6 +73,7 @@ export class Workspace {
       readOnly: info.role === "viewer",
     });
     this.editor = createStore<EditorState>(() => NO_EDITOR);
+    this.history = createStore<HistoryShown>(() => NOTHING_SHOWN);
     this.surface = createStore<Surface>(() => ({
       overlay: null,
       terminal: null,
