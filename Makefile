@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains test test-quick test-languages swarm bench format
+.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test-languages: ## Install all languages and run every template in a sandbox
 swarm: ## Kill, pause and lose the server under many clients for long (SECONDS=3600 SEED=1)
 	@./scripts/setup.sh test
 	@./scripts/swarm.sh "$(SECONDS)" "$(SEED)"
+
+fuzz: ## Throw mutated bytes at every reader for long (SECONDS=3600 SEED=1 TARGET=update)
+	@TANDEM_FUZZ_SECONDS=$(or $(SECONDS),3600) TANDEM_FUZZ_SEED=$(SEED) TANDEM_FUZZ_TARGET=$(TARGET) \
+		cargo test --locked --release -p tandem-tests --test fuzz -- --nocapture
 
 bench: ## Measure the bars of the README and print them as a table
 	@./scripts/setup.sh test

@@ -4,7 +4,7 @@
 //! [`room`] is the heart: one task per repl that owns its documents. [`socket`] and [`http`] are
 //! the ways in, [`preview`] the way to a program's own web pages.
 
-mod archive;
+pub mod archive;
 mod history;
 mod http;
 mod lease;

@@ -21,9 +21,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tandem_proto::agent::{
-    AgentError, Configure, Event, Hello, Op, Reply, StreamTarget, TerminalOutput, TransferEnd,
+    AgentError, Configure, Event, FromAgent, Hello, Op, Reply, StreamTarget, TerminalOutput,
+    TransferEnd,
 };
-use tandem_proto::limits::TERMINAL_RING_BYTES;
+use tandem_proto::limits::{MAX_AGENT_FRAME_BYTES, TERMINAL_RING_BYTES};
 use tandem_proto::{RelPath, SandboxId, TerminalId};
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -81,6 +82,19 @@ pub enum LinkError {
     /// The connection failed.
     #[error("the connection to the agent failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// Parses one frame as a link does that hears it from an agent. Links read from sockets; this is
+/// for looking at what bytes alone can do.
+///
+/// # Errors
+/// When a link would close the connection.
+pub fn parse_frame(bytes: &[u8]) -> Result<Option<FromAgent>, FrameError> {
+    let message = frame::decode(&mut BytesMut::from(bytes), MAX_AGENT_FRAME_BYTES)?;
+    if let Some(FromAgent::Event(event)) = &message {
+        check::event(event).map_err(|violation| FrameError::Message(violation.to_owned()))?;
+    }
+    Ok(message)
 }
 
 /// What comes from the agent unasked.
