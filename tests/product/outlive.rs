@@ -1,11 +1,12 @@
 //! What outlives the machine: what terminals printed, and files that no editor ever opened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use tandem_proto::agent::TerminalKind;
-use tandem_proto::api::TerminalInfo;
+use tandem_proto::api::{TerminalInfo, TreeKind};
 use tandem_testkit::{Api, LIMIT, LiveSocket, Options, S3Server, Server, eventually};
 
 use crate::python_on;
@@ -227,13 +228,28 @@ async fn after_loss(server: &mut Server, api: &Api, repl: &str) -> Result<LiveSo
     Ok(live)
 }
 
-/// Waits until everything that programs wrote is stored: a fork takes only what is.
+/// Waits until everything that programs wrote is known and stored: a fork takes only what is.
 async fn all_stored(api: &Api, repl: &str) -> Result<()> {
-    // What was told of together is looked at in the order of names.
-    api.execute(repl, "date +%s%N > ~last-of-all").await?;
-    eventually("the last file is known", LIMIT, || async {
-        let root = api.tree(repl, "").await?;
-        Ok(root.entries.iter().any(|entry| entry.name == "~last-of-all").then_some(()))
+    let skipped = ["target", "node_modules", "__pycache__"];
+    let prune: String = skipped.iter().map(|name| format!(" -name {name} -prune -o")).collect();
+    let find = format!("find .{prune} -type f -print | sed 's|^./||'");
+    let mut shell = api.shell(repl).await?;
+    let disk: BTreeSet<String> = shell.execute(&find).await?.lines().map(str::to_owned).collect();
+    eventually("every file is known", LIMIT, || async {
+        let mut known = BTreeSet::new();
+        let mut open = vec![String::new()];
+        while let Some(folder) = open.pop() {
+            for entry in api.tree(repl, &folder).await?.entries {
+                let path =
+                    format!("{folder}{}{}", if folder.is_empty() { "" } else { "/" }, entry.name);
+                match entry.kind {
+                    TreeKind::Folder => open.push(path),
+                    TreeKind::File => drop(known.insert(path)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(disk.is_subset(&known).then_some(()))
     })
     .await?;
     let fork = api.fork(repl).await?;
@@ -280,7 +296,7 @@ async fn files_that_no_editor_opened_outlive_the_machine() -> Result<()> {
     ensure!(lines == ["300", "300", "whole", "00 01", "755", "1.txt", "result"], "{lines:?}");
     if api.execute(&repl, "command -v git >/dev/null && echo yes || true").await? == "yes" {
         let git = api
-            .execute(&repl, "git fsck --strict 2>&1; git log --oneline; git status --short main.py")
+            .execute(&repl, "git fsck --strict --no-progress 2>&1; git --no-pager log --oneline --no-color; git status --short main.py")
             .await?;
         ensure!(git.contains("first commit") && git.lines().count() == 1, "{git}");
     }

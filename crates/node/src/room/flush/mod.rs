@@ -210,8 +210,12 @@ impl Room {
             // Their edits are not in any state that could be captured yet.
             return self.saved.look_soon();
         }
-        // A waiter that comes while this runs waits for the next one.
-        let waiters = std::mem::take(&mut self.saved.waiters);
+        // A waiter that comes while this runs waits for the next one, and so does one whose files
+        // are still on their way.
+        let waiters = match self.uploads.in_flight() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.saved.waiters),
+        };
         let capture = match self.capture() {
             Some(capture) => capture,
             None => return,
