@@ -360,7 +360,8 @@ async fn a_database_in_use_outlives_the_machine_whole() -> Result<()> {
             "python3 -c \"import sqlite3; d = sqlite3.connect('{mode}.db'); \
              print(d.execute('pragma integrity_check').fetchone()[0], d.execute('select count(*), sum(n) from a').fetchone())\""
         );
-        ensure!(api.execute(&repl, &check).await? == "ok (2000, 200000)", "{mode}");
+        let found = api.execute(&repl, &check).await?;
+        ensure!(found == "ok (2000, 200000)", "{mode}: {found}");
     }
     Ok(())
 }

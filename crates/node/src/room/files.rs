@@ -112,6 +112,11 @@ impl Files {
         self.stored.insert(file, stored);
     }
 
+    /// Nothing is stored of it any more.
+    pub fn forget_stored(&mut self, file: FileId) {
+        self.stored.remove(&file);
+    }
+
     /// Forgets a file.
     pub fn forget(&mut self, file: FileId) -> Option<Stored> {
         self.at_rest.remove(&file);

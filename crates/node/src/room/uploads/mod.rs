@@ -67,6 +67,8 @@ enum Outcome {
     Stored(BlobRef),
     /// Stored as it was read while it kept changing; it stays owed.
     Torn(BlobRef),
+    /// A database that is written all the time: an older state of it stays, and it stays owed.
+    Busy,
     /// It is gone, or is no file any more.
     Gone,
     /// Over what is stored of one file.
@@ -164,14 +166,14 @@ impl Room {
         self.uploads.in_flight = false;
         let mut torn = false;
         for (dirty, outcome) in done {
-            torn |= matches!(outcome, Outcome::Torn(_));
+            torn |= matches!(outcome, Outcome::Torn(_) | Outcome::Busy);
             self.file_uploaded(dirty, outcome);
         }
         self.live.standing(
             "torn",
             torn.then(|| {
-                "Some files change faster than they can be read: their saved copies may mix \
-                 several states until they rest."
+                "Some files change faster than they can be read: until they rest, their saved \
+                 copies are older, or mix several states."
                     .to_owned()
             }),
         );
@@ -204,10 +206,19 @@ impl Room {
                 blob
             }
             Outcome::Torn(blob) => blob,
+            Outcome::Gone if read::is_journal(&path) => {
+                // An old journal beside a newer database would undo what is in it.
+                self.files.mark_stored(file, changes);
+                if matches!(self.files.stored(file), Some(Stored::Blob(_))) {
+                    self.files.forget_stored(file);
+                    self.saved.tree_changed();
+                }
+                return;
+            }
             Outcome::Gone | Outcome::TooLarge | Outcome::Denied => {
                 return self.files.mark_stored(file, changes);
             }
-            Outcome::Later => return,
+            Outcome::Later | Outcome::Busy => return,
         };
         let stored = Stored::Blob(blob);
         let known = self.files.stored(file);

@@ -17,6 +17,7 @@ use tandem_store::{ObjectError, ReplStore};
 
 use super::{Dirty, Outcome};
 use crate::archive::tar;
+use crate::lease::wall_ms;
 
 /// Content read before it is stored, unless a single group has more.
 const BATCH_BYTES: u64 = 16 * 1024 * 1024;
@@ -27,10 +28,14 @@ const AT_ONCE: usize = 8;
 /// A file may have grown since it was last seen, up to this or to twice its size.
 const GROWTH: u64 = 4 * 1024 * 1024;
 /// Reads of a group that keeps changing.
-const TRIES: u32 = 4;
+const TRIES: u32 = 6;
 const BETWEEN_TRIES: Duration = Duration::from_millis(25);
 /// What a database keeps beside itself and needs in the same state.
 const JOURNALS: [&str; 2] = ["-wal", "-journal"];
+/// Longer than any kernel's tick.
+const TICK_MS: u64 = 15;
+/// How a database that has journals begins.
+const DATABASE: &[u8] = b"SQLite format 3\0";
 
 /// Files that are one thing: mostly one.
 pub(super) type Group = Vec<Dirty>;
@@ -117,17 +122,47 @@ async fn read_group(link: &AgentLink, group: Group) -> Vec<(Dirty, Read, bool)> 
             tokio::time::sleep(BETWEEN_TRIES * attempt).await;
         }
         let before = looks(link, &group).await;
+        let rested = before.iter().all(|look| look.is_older_than_a_tick(wall_ms()));
         let mut read = Vec::with_capacity(group.len());
         for (dirty, look) in group.iter().zip(&before) {
             read.push(read_one(link, dirty, look).await);
         }
-        let stable = before == looks(link, &group).await;
+        let complete = !lacks_journal(link, &group, &read).await;
+        let stable = rested && complete && before == looks(link, &group).await;
         last = read;
         if stable {
             return group.into_iter().zip(last).map(|(dirty, read)| (dirty, read, true)).collect();
         }
     }
-    group.into_iter().zip(last).map(|(dirty, read)| (dirty, read, false)).collect()
+    // An older state of a database is worth more than a mixture; of any other file it is not.
+    let mixed = last.iter().any(is_database);
+    let unstable = |read| if mixed { Read::Not(Outcome::Busy) } else { read };
+    group.into_iter().zip(last).map(|(dirty, read)| (dirty, unstable(read), false)).collect()
+}
+
+fn is_database(read: &Read) -> bool {
+    matches!(read, Read::Content(content) if content.starts_with(DATABASE))
+}
+
+/// Whether a database has a journal on disk that is not read with it: nobody has told of it yet.
+async fn lacks_journal(link: &AgentLink, group: &Group, read: &[Read]) -> bool {
+    for (dirty, _) in group.iter().zip(read).filter(|(_, read)| is_database(read)) {
+        for journal in JOURNALS {
+            let Ok(path) = RelPath::parse(&format!("{}{journal}", dirty.path)) else { continue };
+            if group.iter().any(|other| other.path == path) {
+                continue;
+            }
+            if !matches!(link.request(Op::Stat { path }).await, Ok(AgentReply::Entry(None))) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether this is what a database keeps beside itself.
+pub(super) fn is_journal(path: &RelPath) -> bool {
+    JOURNALS.iter().any(|journal| path.as_str().ends_with(journal))
 }
 
 /// What is at a path, as far as it matters here.
@@ -136,6 +171,16 @@ enum Look {
     File(Signature),
     Gone,
     Unknown,
+}
+
+impl Look {
+    /// Kernels keep times by the tick: a change soon after the last one may leave no trace. A time
+    /// in the future is another clock's and says nothing.
+    fn is_older_than_a_tick(&self, now_ms: u64) -> bool {
+        let Self::File(signature) = self else { return true };
+        let changed_ms = u64::try_from(signature.ctime_ns / 1_000_000).unwrap_or(0);
+        changed_ms.abs_diff(now_ms) > TICK_MS
+    }
 }
 
 async fn looks(link: &AgentLink, group: &[Dirty]) -> Vec<Look> {
