@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use tandem_proto::MemberId;
-use tandem_proto::history::FileHistory;
+use tandem_proto::history::{CheckpointReason, FileHistory};
 use tandem_proto::role::Role;
 use tandem_testkit::{Api, LIMIT, LiveSocket, eventually};
 
@@ -169,5 +169,110 @@ async fn nonsense_about_histories_is_refused() -> Result<()> {
     assert_eq!(post, 400);
     let nobody = api.anonymous(Method::GET, &format!("{base}/main.py")).send().await?;
     assert_eq!(nobody.status(), 401);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_brings_a_whole_repl_back_and_loses_nothing() -> Result<()> {
+    let (mut server, api, repl, mut live) = python_in_sandbox().await?;
+    api.set_name("Ada").await?;
+    let begin = live.join("main.py").await?.replica.text();
+    live.append("main.py", "# good\n").await?;
+    live.fsynced("main.py").await?;
+    api.write(&repl, "data/table.bin", vec![0u8, 1, 2]).await?;
+    api.write(&repl, "data/notes.txt", "kept notes\n").await?;
+    api.execute(&repl, "mkdir -p made && echo by a program > made/out.txt").await?;
+    eventually("the program's file is seen", LIMIT, || async {
+        Ok(api.text(&repl, "made/out.txt").await.ok())
+    })
+    .await?;
+    let good = api.checkpoint(&repl, "good").await?;
+    assert_eq!((good.name.as_str(), good.files > 3), ("good", true));
+
+    // All that can happen to files.
+    live.append("main.py", "# bad\n").await?;
+    live.fsynced("main.py").await?;
+    api.rename(&repl, "main.py", "moved.py").await?;
+    api.write(&repl, "data/table.bin", vec![0u8, 9]).await?;
+    api.remove(&repl, "data/notes.txt").await?;
+    api.remove(&repl, "made").await?;
+    api.write(&repl, "later/new.txt", "came later\n").await?;
+
+    server.kill().await?;
+    server.restart().await?;
+    drop(live);
+    let mut live = api.live(&repl).await?;
+    api.sandbox_ready(&repl).await?;
+    live.join("moved.py").await?;
+    let points = api.checkpoints(&repl).await?;
+    assert_eq!(points, std::slice::from_ref(&good));
+    let done = api.restore_checkpoint(&repl, &good).await?;
+    assert_eq!(api.text(&repl, "main.py").await?, format!("{begin}# good\n"));
+    assert_eq!(api.read(&repl, "data/table.bin").await?, [0, 1, 2]);
+    assert_eq!(api.text(&repl, "data/notes.txt").await?, "kept notes\n");
+    assert_eq!(api.text(&repl, "made/out.txt").await?, "by a program\n");
+    assert!(api.text(&repl, "later/new.txt").await.is_err());
+    assert!(api.text(&repl, "moved.py").await.is_err());
+    assert_eq!(done.deleted, 1, "{done:?}");
+    live.wait_for_text("moved.py", "the edit", |text| !text.contains("# bad")).await?;
+    let mut shell = api.shell(&repl).await?;
+    let mut seen = String::new();
+    let start = std::time::Instant::now();
+    while !(seen.contains("# good\nby a program") && seen.ends_with("gone")) {
+        ensure!(start.elapsed() < LIMIT, "on the disk is {seen:?}");
+        live.listen(Duration::from_millis(100)).await?;
+        seen = shell.execute("cat main.py made/out.txt; ls later/* 2>&- || echo gone").await?;
+    }
+    check(&api, &repl, "main.py", &[("# good", "Ada")]).await?;
+
+    // Going back is an edit like others, and how it was before is a checkpoint.
+    let points = api.checkpoints(&repl).await?;
+    assert_eq!(points.len(), 2);
+    assert_eq!((points[0].id, points[0].reason), (done.before, CheckpointReason::Restore));
+    api.restore_checkpoint(&repl, &points[0]).await?;
+    assert_eq!(api.text(&repl, "moved.py").await?, format!("{begin}# good\n# bad\n"));
+    assert_eq!(api.text(&repl, "later/new.txt").await?, "came later\n");
+    assert_eq!(api.read(&repl, "data/table.bin").await?, [0, 9]);
+    assert!(api.text(&repl, "data/notes.txt").await.is_err());
+
+    let path = format!("/api/v1/repls/{repl}/checkpoints/{}", good.id);
+    api.done(Method::DELETE, &path).await?;
+    assert!(api.checkpoints(&repl).await?.iter().all(|point| point.id != good.id));
+    let again = api.status_of(Method::POST, &format!("{path}/restore")).await?;
+    assert_eq!(again, 404);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_are_made_before_an_import_and_only_by_editors() -> Result<()> {
+    let (server, api, repl) = python().await?;
+    let text = api.text(&repl, "main.py").await?;
+    let archive = api.request(Method::GET, &format!("/api/v1/repls/{repl}/archive.zip"));
+    let archive = archive.send().await?.error_for_status()?.bytes().await?;
+    api.write(&repl, "main.py", "mine\n").await?;
+    let import = api.request(Method::POST, &format!("/api/v1/repls/{repl}/import"));
+    import.body(archive).send().await?.error_for_status()?;
+    assert_eq!(api.text(&repl, "main.py").await?, text);
+    let points = api.checkpoints(&repl).await?;
+    assert_eq!(points.len(), 1);
+    assert_eq!(points[0].reason, CheckpointReason::Import);
+    let viewer = server.guest(&repl, Role::Viewer).await?;
+    assert_eq!(viewer.checkpoints(&repl).await?, points);
+    assert!(viewer.checkpoint(&repl, "no").await.is_err());
+    assert!(viewer.restore_checkpoint(&repl, &points[0]).await.is_err());
+    api.restore_checkpoint(&repl, &points[0]).await?;
+    assert_eq!(api.text(&repl, "main.py").await?, "mine\n");
+
+    for number in 0..25 {
+        api.write(&repl, &format!("many/{number}.txt"), format!("{number}\n")).await?;
+    }
+    api.remove(&repl, "many").await?;
+    let newest = api.checkpoints(&repl).await?.remove(0);
+    assert_eq!(
+        (newest.reason, newest.name.as_str()),
+        (CheckpointReason::Replace, "Before deleting many")
+    );
+    api.restore_checkpoint(&repl, &newest).await?;
+    assert_eq!(api.text(&repl, "many/24.txt").await?, "24\n");
     Ok(())
 }

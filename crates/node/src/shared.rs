@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rand::Rng as _;
-use tandem_proto::{BootId, FileId, NodeId, ReplId, SandboxId, TerminalId};
+use tandem_proto::{BootId, CheckpointId, FileId, NodeId, ReplId, SandboxId, TerminalId};
 use tandem_sandbox::{Limits, SandboxDriver};
 use tandem_store::ship::{ShippedLogs, Shipper};
 use tandem_store::{BlobStore, Log};
@@ -81,6 +81,11 @@ impl Shared {
     /// A new terminal's identity.
     pub fn random_terminal_id(&self) -> TerminalId {
         TerminalId::from_random(rand::rng().random())
+    }
+
+    /// A new checkpoint's identity.
+    pub fn random_checkpoint_id(&self) -> CheckpointId {
+        CheckpointId::from_random(rand::rng().random())
     }
 
     /// A new sandbox's identity.

@@ -124,7 +124,7 @@ pub enum CheckpointReason {
     Import,
     /// Made before a checkpoint was restored.
     Restore,
-    /// Made before many files were replaced at once.
+    /// Made before many files were replaced or deleted at once.
     Replace,
 }
 

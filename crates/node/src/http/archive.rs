@@ -6,12 +6,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde::Serialize;
+use tandem_proto::history::CheckpointReason;
 use tandem_proto::limits;
 
 use super::problem::Failure;
 use super::{Granted, content};
 use crate::archive::zip;
-use crate::room::{Ask, WriteFile};
+use crate::room::{Ask, NewCheckpoint, WriteFile};
 
 /// `GET …/archive.zip`.
 pub async fn export(granted: Granted) -> Result<Response, Failure> {
@@ -61,6 +62,9 @@ pub async fn import(granted: Granted, bytes: Bytes) -> Result<Json<Imported>, Fa
     let room = granted.room().await?;
     let files = entries.len();
     let author = granted.author();
+    let (name, reason) = (String::new(), CheckpointReason::Import);
+    let before = NewCheckpoint { name, author: author.clone(), reason };
+    room.ask(|reply| Ask::MakeCheckpoint(before, reply)).await?;
     for entry in entries {
         let request = WriteFile {
             path: entry.path,

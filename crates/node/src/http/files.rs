@@ -71,7 +71,8 @@ pub async fn write(
 pub async fn remove(granted: Granted, Path((_, path)): FilePath) -> Result<StatusCode, Failure> {
     let granted = granted.editor()?;
     let path = RelPath::parse(&path)?;
-    granted.room().await?.ask(|reply| Ask::Delete(path, reply)).await?;
+    let author = granted.author();
+    granted.room().await?.ask(|reply| Ask::Delete(path, author, reply)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

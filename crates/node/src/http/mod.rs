@@ -2,6 +2,7 @@
 //! nothing of accounts or sessions is known here.
 
 mod archive;
+mod checkpoints;
 mod content;
 mod files;
 mod history;
@@ -14,7 +15,9 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::routing::{delete, get, post};
+use bytes::Bytes;
 use http::request::Parts;
+use serde::de::DeserializeOwned;
 use tandem_proto::grant::HEADER;
 use tandem_proto::history::HistoryAuthor;
 use tandem_proto::{Grant, ReplId, limits};
@@ -33,6 +36,9 @@ pub fn router(node: Node) -> Router {
             get(files::read).put(files::write).delete(files::remove).post(files::act),
         )
         .route("/history/{*path}", get(history::read).post(history::act))
+        .route("/checkpoints", get(checkpoints::list).post(checkpoints::make))
+        .route("/checkpoints/{id}", delete(checkpoints::remove))
+        .route("/checkpoints/{id}/restore", post(checkpoints::restore))
         .route("/archive.zip", get(archive::export))
         .route("/import", post(archive::import))
         .route("/run", post(run::run))
@@ -107,4 +113,13 @@ impl Granted {
         }
         Err(Failure::new(403, "read_only", "Read-only", "viewers cannot change anything here"))
     }
+}
+
+/// An optional JSON body.
+fn body<T: DeserializeOwned + Default>(bytes: &Bytes) -> Result<T, Failure> {
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| Failure::invalid(format!("the body is not valid: {error}")))
 }

@@ -4,22 +4,12 @@ use axum::Json;
 use axum::extract::Path;
 use bytes::Bytes;
 use http::StatusCode;
-use serde::de::DeserializeOwned;
 use tandem_proto::TerminalId;
 use tandem_proto::api::{CreateTerminal, ReplStatus, RunRequest, RunStarted, TerminalInfo};
 
-use super::Granted;
 use super::problem::Failure;
+use super::{Granted, body};
 use crate::room::{Ask, DEFAULT_TASK};
-
-/// An optional JSON body.
-fn body<T: DeserializeOwned + Default>(bytes: &Bytes) -> Result<T, Failure> {
-    if bytes.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(bytes)
-        .map_err(|error| Failure::invalid(format!("the body is not valid: {error}")))
-}
 
 /// `POST …/run`.
 pub async fn run(granted: Granted, bytes: Bytes) -> Result<Json<RunStarted>, Failure> {

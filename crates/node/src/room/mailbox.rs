@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use tandem_proto::agent::ListeningPort;
 use tandem_proto::api::{LiveState, TerminalInfo, TreeEntry, TreeFolder};
-use tandem_proto::history::HistoryAuthor;
-use tandem_proto::{Grant, MemberId, RelPath, Role, TerminalId};
+use tandem_proto::history::{Checkpoint, CheckpointRestored, HistoryAuthor};
+use tandem_proto::{CheckpointId, Grant, MemberId, RelPath, Role, TerminalId};
 use tandem_sandbox::AgentLink;
 use tandem_store::ReplStore;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::PeerId;
+use super::checkpoints::NewCheckpoint;
 use crate::history::HistorySource;
 use crate::socket::outbox::Outbox;
 use crate::socket::protocol::{Inbound, Protocol};
@@ -150,7 +151,7 @@ pub enum Ask {
     /// Move or rename.
     Move(RelPath, RelPath, Reply<TreeEntry>),
     /// Delete, restorable.
-    Delete(RelPath, Reply<()>),
+    Delete(RelPath, HistoryAuthor, Reply<()>),
     /// Undo the last delete of this path.
     Restore(RelPath, Reply<TreeEntry>),
     /// Start a task.
@@ -193,6 +194,14 @@ pub enum Ask {
         /// Whether it was another text.
         reply: Reply<bool>,
     },
+    /// Checkpoints, newest first.
+    Checkpoints(Reply<Vec<Checkpoint>>),
+    /// Make one.
+    MakeCheckpoint(NewCheckpoint, Reply<Checkpoint>),
+    /// Let one go.
+    DeleteCheckpoint(CheckpointId, Reply<()>),
+    /// Go back to one.
+    RestoreCheckpoint(CheckpointId, HistoryAuthor, Reply<CheckpointRestored>),
     /// All content, after a flush.
     Export(Reply<Export>),
     /// Flush now.

@@ -5,6 +5,7 @@
 //! comes back with a [`Continuation`], which runs in a later turn.
 
 mod base;
+mod checkpoints;
 mod config;
 mod deferred;
 mod disk;
@@ -43,6 +44,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use checkpoints::NewCheckpoint;
 pub use config::RoomConfig;
 pub use mailbox::{
     Ask, Command, FileContent, NewPeer, NewVisitor, Reply, RoomError, TerminalDoor, WriteFile,
@@ -262,7 +264,7 @@ impl Room {
             Ask::WriteFile(request, reply) => self.write_file(request, reply),
             Ask::MakeFolder(path, reply) => self.make_folder(path, reply),
             Ask::Move(from, to, reply) => self.move_file(&from, to, reply),
-            Ask::Delete(path, reply) => self.delete_file(&path, reply),
+            Ask::Delete(path, author, reply) => self.delete_safely(path, author, reply),
             Ask::Restore(path, reply) => self.restore_file(&path, reply),
             Ask::Run(task, member, reply) => self.start_run(task, member, reply),
             Ask::Stop(reply) => self.stop_run(reply),
@@ -280,6 +282,12 @@ impl Room {
             Ask::History(path, reply) => self.history_source(&path, reply),
             Ask::RestoreText { path, text, author, reply } => {
                 self.restore_text(path, text, author, reply);
+            }
+            Ask::Checkpoints(reply) => self.list_checkpoints(reply),
+            Ask::MakeCheckpoint(new, reply) => self.make_checkpoint(new, reply),
+            Ask::DeleteCheckpoint(id, reply) => self.delete_checkpoint(id, reply),
+            Ask::RestoreCheckpoint(id, author, reply) => {
+                self.restore_checkpoint(id, author, reply);
             }
             Ask::Export(reply) => self.export(reply),
             Ask::Flush(reply) => self.flush_and_reply(reply),

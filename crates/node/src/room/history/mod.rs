@@ -11,8 +11,8 @@ mod packing;
 
 use std::collections::{HashMap, HashSet};
 
-use tandem_proto::history::HistoryAuthor;
-use tandem_proto::{FileId, Generation, MemberId};
+use tandem_proto::history::{CheckpointReason, HistoryAuthor};
+use tandem_proto::{CheckpointId, FileId, Generation, MemberId};
 use tandem_store::{
     Authors, NewRecord, PackedEdit, RecordKind, Snapshots, StoredCheckpoint, StoredPack,
 };
@@ -37,6 +37,7 @@ type Key = (FileId, Generation);
 pub struct History {
     packs: Vec<StoredPack>,
     checkpoints: Vec<StoredCheckpoint>,
+    restoring: bool,
     waiting: HashMap<Key, Waiting>,
     waiting_bytes: usize,
     /// Histories that began in this log: no state came before what waits.
@@ -72,6 +73,33 @@ impl History {
     /// Checkpoints, oldest first.
     pub fn checkpoints(&self) -> &[StoredCheckpoint] {
         &self.checkpoints
+    }
+
+    /// Adds a checkpoint. Over `most`, the oldest that nobody asked for goes.
+    pub fn add_checkpoint(&mut self, new: StoredCheckpoint, most: usize) {
+        self.checkpoints.push(new);
+        while self.checkpoints.len() > most {
+            let automatic = |point: &StoredCheckpoint| point.reason != CheckpointReason::Manual;
+            let oldest = self.checkpoints.iter().position(automatic).unwrap_or(0);
+            self.checkpoints.remove(oldest);
+        }
+    }
+
+    /// Lets a checkpoint go; whether it was there.
+    pub fn remove_checkpoint(&mut self, id: CheckpointId) -> bool {
+        let before = self.checkpoints.len();
+        self.checkpoints.retain(|point| point.id != id);
+        self.checkpoints.len() < before
+    }
+
+    /// One checkpoint is restored at a time; whether this one may be.
+    pub fn begin_restore(&mut self) -> bool {
+        !std::mem::replace(&mut self.restoring, true)
+    }
+
+    /// See [`History::begin_restore`].
+    pub fn end_restore(&mut self) {
+        self.restoring = false;
     }
 
     /// A history begins with the next edit.
