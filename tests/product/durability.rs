@@ -257,7 +257,8 @@ async fn lost_machine(options: Options) -> Result<()> {
     live.append("main.py", "# in the blob store\n").await?;
     live.stored("main.py").await?;
     api.write(&repl, "data.bin", vec![0u8, 159, 146, 150]).await?;
-    // Level 2 of a later edit says that what came before it is stored as well.
+    // No log has the bytes of a file without a document; a fork waits until they are stored.
+    api.fork(&repl).await?;
     live.append("main.py", "# and this\n").await?;
     live.stored("main.py").await?;
     let text = live.text("main.py")?;

@@ -7,6 +7,7 @@ mod bad_input;
 mod disk;
 mod documents;
 mod durability;
+mod faults;
 mod files;
 mod history;
 mod leaving;

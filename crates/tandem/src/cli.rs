@@ -167,6 +167,16 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_WITHIN")]
     pub save_within: Option<String>,
 
+    /// Most space the log may take while the blob store does not take it, in MiB; over it, edits
+    /// are refused until there is room [default: 8192]
+    #[arg(long, value_name = "MIB", env = "TANDEM_LOG_MIB")]
+    pub log_mib: Option<u64>,
+
+    /// Start although another server, with a database of its own, was alive on this blob store a
+    /// moment ago: its repls move here
+    #[arg(long, env = "TANDEM_TAKE_OVER", num_args = 0..=1, default_missing_value = "true")]
+    pub take_over: Option<bool>,
+
     /// Longest time before an edit is in the blob store as a part of the log [default: 1s]
     #[arg(long, value_name = "TIME", env = "TANDEM_SHIP_WITHIN")]
     pub ship_within: Option<String>,
@@ -227,6 +237,8 @@ impl Options {
             wait_for_jobs,
             save_after,
             save_within,
+            log_mib,
+            take_over,
             ship_within,
             save_terminals_every,
             open,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tandem_node::RoomConfig;
 use tandem_sandbox::{Limits, SandboxConfig};
-use tandem_store::BlobStoreUrl;
+use tandem_store::alive::{AliveOptions, Others};
 use tandem_store::ship::ShipOptions;
+use tandem_store::{BlobStoreUrl, LogOptions};
 use tandem_web::IpNet;
 
 use crate::cli::{LogFormat, Options, SandboxKind};
@@ -42,6 +43,10 @@ pub struct Config {
     pub limits: Limits,
     /// Timings of rooms.
     pub room: RoomConfig,
+    /// Sizes of the log.
+    pub log_sizes: LogOptions,
+    /// What to do about another living server on the same blob store.
+    pub alive: AliveOptions,
     /// Times of shipping the log.
     pub ship: ShipOptions,
     /// Open a browser.
@@ -121,6 +126,16 @@ impl Config {
             options.save_terminals_every.as_deref(),
             &mut room.save_terminals_every,
         )?;
+        let mut log_sizes = LogOptions::default();
+        if let Some(mib) = options.log_mib {
+            log_sizes.quota_bytes = at_least("--log-mib", mib, 16)? << 20;
+            // Whole files are given back, so there have to be several.
+            log_sizes.segment_bytes = log_sizes.segment_bytes.min(log_sizes.quota_bytes / 8);
+        }
+        let mut alive = AliveOptions::default();
+        if options.take_over.unwrap_or(false) {
+            alive.others = Others::TakeOver;
+        }
         let trusted_proxies = options
             .trusted_proxy
             .unwrap_or_default()
@@ -149,6 +164,8 @@ impl Config {
             data_dir,
             limits,
             room,
+            log_sizes,
+            alive,
             ship,
             open: options.open.unwrap_or(false) && !options.no_open,
             token: options.token,

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod doctor;
 mod logging;
+mod metrics;
 mod process;
 mod secret;
 mod serve;

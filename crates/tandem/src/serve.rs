@@ -8,15 +8,18 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use tandem_node::{Node, PreviewAddress, Shared, WebClient, WebService};
+use tandem_proto::NodeId;
 use tandem_sandbox::{Check, Holds, LauncherClient, SandboxDriver};
+use tandem_store::alive::{Alive, Heartbeat};
 use tandem_store::ship::{ShippedLogs, Shipper};
-use tandem_store::{DataDir, Log, LogOptions};
+use tandem_store::{DataDir, Log};
 use tandem_web::{NodeDirectory, PublicUrl, Web, WebConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Options, SandboxKind};
 use crate::config::Config;
+use crate::metrics::ShipMetrics;
 use crate::wiring::LateRouter;
 use crate::{logging, process, secret, templates};
 
@@ -68,13 +71,23 @@ async fn serve(
         "the blob store cannot be trusted with repls: {}",
         report.findings().join("; ")
     );
+    let database = config.database.clone().unwrap_or_else(|| {
+        format!("sqlite://{}?mode=rwc", data_dir.file("metadata.sqlite").display())
+    });
+    let heartbeat = Heartbeat {
+        node: data_dir.node(),
+        boot: data_dir.boot(),
+        database: database_name(&database, data_dir.node()),
+    };
+    let alive = Alive::start(blobs.clone(), heartbeat, config.alive).await?;
     templates::seed(&blobs, &data_dir.file("templates.tmp")).await?;
 
     let driver = process::driver(&config, launcher)?;
     let notices = check_sandboxes(&*driver).await?;
-    let log = Log::open(&data_dir.log(), data_dir.node(), data_dir.boot(), LogOptions::default())
-        .await
-        .context("cannot open the log")?;
+    let log =
+        Log::open(&data_dir.log(), data_dir.node(), data_dir.boot(), config.log_sizes.clone())
+            .await
+            .context("cannot open the log")?;
     let log = Arc::new(log);
     for damage in log.damage() {
         tracing::error!(%damage, "the log is damaged; the repls concerned stay closed");
@@ -106,6 +119,7 @@ async fn serve(
     });
     if let Ok(mut registry) = registry.lock() {
         node.metrics().register(&mut registry);
+        registry.register_collector(Box::new(ShipMetrics::new(shipper.state())));
     }
     let web = Web::start(
         WebConfig {
@@ -115,9 +129,7 @@ async fn serve(
             trusted_proxies: config.trusted_proxies.clone(),
             owner_token: token.clone(),
             grant_secret: secret::bytes(&secret::load_or_make(&data_dir.file("grant-key"))?)?,
-            database_url: config.database.clone().unwrap_or_else(|| {
-                format!("sqlite://{}?mode=rwc", data_dir.file("metadata.sqlite").display())
-            }),
+            database_url: database,
             registry,
         },
         blobs,
@@ -130,8 +142,22 @@ async fn serve(
     let outcome = accept(&config, listener, &web, &node, &token, data_dir.path()).await;
     // After the rooms: what they flushed need not be shipped.
     shipper.stop().await;
+    alive.stop().await;
     web.close().await;
     outcome
+}
+
+/// What tells two servers that they share a database, and no secret of it. A file is shared with
+/// nobody.
+fn database_name(url: &str, node: NodeId) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme != "sqlite" => {
+            let rest = rest.split('?').next().unwrap_or_default();
+            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            format!("{scheme}://{place}")
+        }
+        _ => format!("sqlite:{node}"),
+    }
 }
 
 /// The sandbox must work; what does not hold is told to the operator and to people.

@@ -193,6 +193,16 @@ impl LiveSocket {
         self.send_update(address, &update).await
     }
 
+    /// Deletes the whole text; returns the edit's number.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn erase(&mut self, address: &str) -> Result<u64> {
+        let replica = &self.document(address)?.replica;
+        let update = replica.remove(0, replica.length());
+        self.send_update(address, &update).await
+    }
+
     /// Types at a position; returns the edit's number.
     ///
     /// # Errors

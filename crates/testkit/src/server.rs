@@ -103,6 +103,14 @@ impl Server {
     /// See [`Server::start`].
     pub async fn start_in(data_dir: PathBuf, blob_store: &str) -> Result<Self> {
         let options = Options { blob_store: Some(blob_store.to_owned()), ..Options::default() };
+        Self::start_at(data_dir, options).await
+    }
+
+    /// Starts a server with these differences on a data directory of the caller's.
+    ///
+    /// # Errors
+    /// See [`Server::start`].
+    pub async fn start_at(data_dir: PathBuf, options: Options) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut server = Self::new(options, folder);
         server.data_dir = data_dir;
@@ -274,7 +282,7 @@ impl Server {
     ///
     /// # Errors
     /// When it runs or something is left.
-    pub async fn lose(&self) -> Result<()> {
+    pub async fn lose(&mut self) -> Result<()> {
         let sandboxes = sandbox_ids(&self.data_dir().join("sandboxes"));
         self.kill_sandboxes()?;
         eventually("no process of these sandboxes is left", START, || {
@@ -297,13 +305,17 @@ impl Server {
     }
 
     /// Loses the machine: the data directory of a killed or stopped server is gone, the blob store
-    /// stays.
+    /// stays. The next start is another server to the blob store, and takes over at once.
     ///
     /// # Errors
     /// When the server runs or the folder cannot be removed.
-    pub fn wipe_data_dir(&self) -> Result<()> {
+    pub fn wipe_data_dir(&mut self) -> Result<()> {
         if self.child.is_some() {
             bail!("the server still runs");
+        }
+        let take_over = "--take-over".to_owned();
+        if !self.options.args.contains(&take_over) {
+            self.options.args.push(take_over);
         }
         std::fs::remove_dir_all(self.data_dir()).context("remove the data directory")
     }

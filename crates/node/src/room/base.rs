@@ -92,6 +92,11 @@ pub fn push(bases: &mut Vec<Base>, base: Base) {
 impl Room {
     /// Notes what becomes of a file. A begun write may be sent when the position is durable.
     pub(super) fn log_base(&mut self, file: FileId, seen: Seen, last: Lsn) -> Option<Lsn> {
+        // What the disk was seen to hold only makes a merge after a crash more exact. A log that
+        // takes nothing now is no reason to end the room for it.
+        if !matches!(seen, Seen::Begun(_)) && !self.log_takes_records() {
+            return None;
+        }
         let (kind, hash) = match seen {
             Seen::Begun(hash) => (0, hash),
             Seen::Held(hash) => (1, hash),

@@ -16,6 +16,7 @@ use tandem_proto::{Epoch, FileId, Generation, Lsn};
 use tandem_store::Authors;
 
 use super::base::LoggedEdit;
+use super::sync::StoredEdits;
 use super::{Continuation, PeerId};
 use crate::socket::protocol::{Inbound, Protocol};
 
@@ -34,6 +35,10 @@ pub struct Subscription {
     pub lagging: bool,
     /// We asked for the whole difference because an update built on something unknown.
     pub asked_after_gap: bool,
+    /// An edit was refused because the log took nothing: it is asked for later.
+    pub refused: bool,
+    /// How far its edits are in the blob store.
+    pub stored: StoredEdits,
 }
 
 /// Where a document stands against the file on disk.

@@ -137,6 +137,23 @@ pub struct Export {
     pub folders: Vec<RelPath>,
 }
 
+impl Ask {
+    /// Answers a request that changes files with an error; gives any other back.
+    pub(super) fn refuse_change(self, error: RoomError) -> Option<Self> {
+        match self {
+            Self::WriteFile(_, reply)
+            | Self::MakeFolder(_, reply)
+            | Self::Move(_, _, reply)
+            | Self::Restore(_, reply) => drop(reply.send(Err(error))),
+            Self::Delete(_, _, reply) => drop(reply.send(Err(error))),
+            Self::RestoreText { reply, .. } => drop(reply.send(Err(error))),
+            Self::RestoreCheckpoint(_, _, reply) => drop(reply.send(Err(error))),
+            other => return Some(other),
+        }
+        None
+    }
+}
+
 /// Requests with answers.
 #[derive(Debug)]
 pub enum Ask {

@@ -30,6 +30,7 @@ mod sync;
 mod terminals;
 mod trash;
 mod tree;
+mod troubles;
 mod uploads;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -67,6 +68,7 @@ use sandbox::SandboxState;
 use terminals::Terminals;
 pub use terminals::history as terminal_history;
 use tree::Tree;
+use troubles::Troubles;
 
 /// One socket of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +127,9 @@ pub struct Room {
     deferred: Deferred,
     durable: watch::Receiver<Lsn>,
     last_lsn: Lsn,
+    shipped: watch::Receiver<Lsn>,
+    /// Some edit waits for `shipped`.
+    awaiting_shipped: bool,
 
     sandbox: SandboxState,
     waiting_for_sandbox: Vec<Continuation>,
@@ -135,6 +140,7 @@ pub struct Room {
     project: Project,
     saved: Saved,
     history: History,
+    troubles: Troubles,
     leaving: Leaving,
     summary: watch::Sender<Summary>,
     closing: CancellationToken,
@@ -216,6 +222,16 @@ impl Room {
                         Err(_) => self.log_failed(&LogError::Closed),
                     }
                 }
+                changed = self.shipped.changed(), if self.awaiting_shipped => {
+                    match changed {
+                        Ok(()) => self.became_shipped(),
+                        // At the server's end; snapshots go on.
+                        Err(_) => self.awaiting_shipped = false,
+                    }
+                }
+                () = self.troubles.changed() => {
+                    self.troubles_changed();
+                }
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     match done {
                         Ok(continuation) => continuation(&mut self),
@@ -258,6 +274,13 @@ impl Room {
     }
 
     fn ask(&mut self, ask: Ask) {
+        let ask = match self.log_takes_records() {
+            true => Some(ask),
+            false => ask.refuse_change(RoomError::Unavailable(
+                "the server cannot store changes now: its log takes none".to_owned(),
+            )),
+        };
+        let Some(ask) = ask else { return };
         match ask {
             Ask::Tree(folder, reply) => drop(reply.send(self.list_folder(folder.as_ref()))),
             Ask::ReadFile(path, reply) => self.read_file(&path, reply),
@@ -406,6 +429,7 @@ impl Room {
         self.flush_if_due(now);
         self.save_terminals_if_due(now);
         self.expire_awareness();
+        self.resume_put_off();
         self.leave_if_due(now);
         self.poll_usage(now);
     }

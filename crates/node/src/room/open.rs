@@ -20,6 +20,7 @@ use super::people::Peers;
 use super::replay::{Loaded, replay};
 use super::sandbox::SandboxState;
 use super::terminals::Terminals;
+use super::troubles::Troubles;
 use super::{Ending, Project, Room, RoomHandle, Summary};
 use crate::lease::{HeldLease, wall_ms};
 use crate::shared::Shared;
@@ -137,6 +138,9 @@ fn build(
         deferred: super::deferred::Deferred::default(),
         durable: shared.log.durable(),
         last_lsn: shared.log.current(),
+        shipped: shared.shipper.shipped(),
+        awaiting_shipped: false,
+        troubles: Troubles::new(shared.shipper.trouble(), shared.log.state()),
         sandbox: SandboxState::new(shared.limits),
         waiting_for_sandbox: Vec::new(),
         disk: super::disk::Disk::default(),
@@ -174,5 +178,6 @@ impl Room {
     pub(super) fn started(&mut self) {
         tracing::info!(repl = %self.repl, epoch = %self.lease.epoch, files = self.tree.len(), "the repl is open");
         self.read_project();
+        self.troubles_changed();
     }
 }

@@ -37,8 +37,11 @@ use super::{BlobError, BlobStore, ObjectInfo, key};
 const DEFAULT_REGION: &str = "us-east-1";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One try of a small request; large bodies get more.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 const ATTEMPTS: u32 = 4;
+/// So many whole attempts may time out before the caller hears of it; whoever stores edits has
+/// them in the log and tries again by itself.
+const TIMED_OUT_ATTEMPTS: u32 = 2;
 /// The slowest link that a large object may still pass.
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 * 1024;
 /// What a store answers that does not know conditional writes.
@@ -406,7 +409,7 @@ fn timeouts(bytes: u64) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(attempt)
-        .operation_timeout(attempt * 3)
+        .operation_timeout(attempt * TIMED_OUT_ATTEMPTS)
         .build()
 }
 

@@ -324,6 +324,14 @@ impl Log {
         self.shared.append(Entry::from(record))
     }
 
+    /// Whether to take input that needs a record. Says no a good deal before [`Log::append`].
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn check_ready(&self) -> Result<(), LogError> {
+        self.shared.check_ready()
+    }
+
     /// Everything up to this position survives a crash. Ends (the sender is gone) when the log
     /// is closed or has failed.
     pub fn durable(&self) -> watch::Receiver<Lsn> {

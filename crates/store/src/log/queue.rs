@@ -92,6 +92,16 @@ impl Shared {
         Ok(lsn)
     }
 
+    /// Whether a record would be taken. The last part of the queue is left to those who can't ask.
+    pub fn check_ready(&self) -> Result<(), LogError> {
+        let queue = self.queue();
+        queue.check_ready()?;
+        match queue.bytes > self.queue_bytes / 2 {
+            true => Err(LogError::Full),
+            false => Ok(()),
+        }
+    }
+
     pub fn current(&self) -> Lsn {
         self.queue().current
     }

@@ -38,7 +38,10 @@ pub struct ShipOptions {
     pub early_bytes: u64,
     /// About the largest chunk: a backlog goes in several.
     pub chunk_bytes: usize,
-    /// How long one try may take before the next one.
+    /// A try without an answer for this long gets company: one stuck connection must not hold
+    /// everybody's edits back.
+    pub hedge: Duration,
+    /// How long all of them may take.
     pub attempt: Duration,
     /// Longest pause between two tries.
     pub max_backoff: Duration,
@@ -52,7 +55,8 @@ impl Default for ShipOptions {
             interval: Duration::from_secs(1),
             early_bytes: 1024 * 1024,
             chunk_bytes: 8 * 1024 * 1024,
-            attempt: Duration::from_secs(30),
+            hedge: Duration::from_secs(4),
+            attempt: Duration::from_secs(20),
             max_backoff: Duration::from_secs(10),
             clean_every: Duration::from_secs(5),
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, FuturesUnordered};
 use tandem_proto::{BootId, Lsn, NodeId};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use crate::object::{self, ObjectError, ObjectKind};
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// The first pause after a failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+/// Tries to store one chunk that may be under way at once.
+const MOST_TRIES: u32 = 3;
 /// Deletions that run at once.
 const DELETIONS: usize = 4;
 
@@ -29,6 +32,7 @@ const DELETIONS: usize = 4;
 pub struct Shipper {
     shipped: watch::Receiver<Lsn>,
     state: watch::Receiver<ShipState>,
+    trouble: watch::Receiver<Option<String>>,
     tasks: TaskTracker,
     /// Ship what there is without waiting, then end.
     stop: CancellationToken,
@@ -41,12 +45,14 @@ impl Shipper {
     pub fn start(log: Arc<Log>, blobs: Arc<dyn BlobStore>, options: ShipOptions) -> Self {
         let (shipped_sender, shipped) = watch::channel(Lsn(0));
         let (state_sender, state) = watch::channel(ShipState::default());
+        let (trouble_sender, trouble) = watch::channel(None);
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let shipping = Arc::new(Shipping {
             log,
             blobs,
             options,
             state: state_sender,
+            trouble: trouble_sender,
             own: OwnChunks::default(),
             last_put: Mutex::new(None),
             stop: stop.clone(),
@@ -65,7 +71,7 @@ impl Shipper {
             shipping.clean().await;
         });
         tasks.close();
-        Self { shipped, state, tasks, stop, abort }
+        Self { shipped, state, trouble, tasks, stop, abort }
     }
 
     /// Everything of this boot up to here is in the blob store, as a chunk or in what a committed
@@ -77,6 +83,11 @@ impl Shipper {
     /// How it stands, for metrics and people.
     pub fn state(&self) -> watch::Receiver<ShipState> {
         self.state.clone()
+    }
+
+    /// [`ShipState::error`] alone, which changes rarely.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
     }
 
     /// Ships what is durable now and ends; gives up after a while when the blob store does not
@@ -103,6 +114,7 @@ struct Shipping {
     blobs: Arc<dyn BlobStore>,
     options: ShipOptions,
     state: watch::Sender<ShipState>,
+    trouble: watch::Sender<Option<String>>,
     own: OwnChunks,
     /// When the last chunk was sent off; whoever holds the lock sends the next one.
     last_put: Mutex<Option<Instant>>,
@@ -201,7 +213,7 @@ impl Shipping {
         let mut backoff = FIRST_BACKOFF;
         loop {
             self.my_turn().await?;
-            let put = self.blobs.put(&unique, object.clone());
+            let put = self.put_hedged(&unique, object);
             let outcome = tokio::select! {
                 () = self.abort.cancelled() => return Err(Aborted),
                 outcome = tokio::time::timeout(self.options.attempt, put) => outcome,
@@ -218,6 +230,26 @@ impl Shipping {
                     self.failed(&error, &mut backoff).await?;
                 }
                 Err(_) => self.failed(&"it does not answer in time", &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Asks again while the first answer keeps us waiting; the same bytes under the same key are
+    /// one object. An error counts when no other try is left.
+    async fn put_hedged(&self, key: &str, object: &Bytes) -> Result<(), BlobError> {
+        let mut tries = FuturesUnordered::new();
+        let mut more = MOST_TRIES;
+        loop {
+            if more > 0 {
+                more -= 1;
+                tries.push(self.blobs.put(key, object.clone()));
+            }
+            tokio::select! {
+                Some(outcome) = tries.next() => match outcome {
+                    Err(_) if !tries.is_empty() => {}
+                    outcome => return outcome,
+                },
+                () = tokio::time::sleep(self.options.hedge), if more > 0 => {}
             }
         }
     }
@@ -244,15 +276,7 @@ impl Shipping {
         error: &impl std::fmt::Display,
         backoff: &mut Duration,
     ) -> Result<(), Aborted> {
-        let error = error.to_string();
-        self.state.send_if_modified(|state| {
-            if state.error.is_none() {
-                tracing::error!(error, "the log cannot be shipped to the blob store; edits are safe on this machine's disk only");
-            }
-            let changed = state.error.as_deref() != Some(&*error);
-            state.error = Some(error);
-            changed
-        });
+        self.tell(Some(error.to_string()));
         let pause = backoff.mul_f64(rand::random_range(0.75..1.25));
         *backoff = (*backoff * 2).min(self.options.max_backoff);
         tokio::select! {
@@ -262,12 +286,20 @@ impl Shipping {
     }
 
     fn worked(&self) {
-        self.state.send_if_modified(|state| {
-            let recovered = state.error.take().is_some();
-            if recovered {
-                tracing::info!("the log is shipped to the blob store again");
+        self.tell(None);
+    }
+
+    /// The operator reads of each change once, and not of every try.
+    fn tell(&self, error: Option<String>) {
+        self.state
+            .send_if_modified(|state| std::mem::replace(&mut state.error, error.clone()) != error);
+        self.trouble.send_if_modified(|told| {
+            match (&told, &error) {
+                (None, Some(error)) => tracing::error!(error, "the log cannot be shipped to the blob store; edits are on this machine's disk only"),
+                (Some(_), None) => tracing::info!("the log is shipped to the blob store again"),
+                _ => {}
             }
-            recovered
+            std::mem::replace(told, error.clone()) != error
         });
     }
 

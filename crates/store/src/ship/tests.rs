@@ -47,6 +47,8 @@ fn record(of: ReplId, lsn: u64, payload: &[u8]) -> Record {
 struct Moody {
     inner: MemoryStore,
     failing: AtomicBool,
+    /// So many puts never get an answer.
+    stuck: AtomicU64,
     puts: AtomicU64,
     gets: AtomicU64,
     lists: AtomicU64,
@@ -65,6 +67,11 @@ impl Moody {
 impl BlobStore for Moody {
     async fn put(&self, key: &str, object: Bytes) -> Result<(), BlobError> {
         self.check()?;
+        let stuck =
+            self.stuck.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if stuck.is_ok() {
+            std::future::pending::<()>().await;
+        }
         self.puts.fetch_add(1, Ordering::SeqCst);
         self.inner.put(key, object).await
     }
@@ -250,6 +257,19 @@ async fn an_outage_is_said_and_its_backlog_goes_in_parts() {
         let records = logs.records(of, &Positions::new()).await.unwrap();
         assert_eq!(records, log.replay(of).await.unwrap());
     }
+    shipper.stop().await;
+}
+
+#[tokio::test]
+async fn one_stuck_connection_holds_nobody_back() {
+    let bench = Bench::new();
+    let log = bench.log(7).await;
+    let hedge = Duration::from_millis(30);
+    let shipper = bench.ship(&log, ShipOptions { hedge, ..quick() });
+    bench.blobs.stuck.store(2, Ordering::SeqCst);
+    let last = log.append(new_record(repl(1), b"one")).unwrap();
+    reached(&shipper, last).await;
+    assert_eq!(bench.chunks().await.len(), 1);
     shipper.stop().await;
 }
 

@@ -43,6 +43,13 @@ impl Room {
         if self.disk.inspecting || self.disk.changed.is_empty() {
             return;
         }
+        if !self.log_takes_records() {
+            if self.disk.is_known() {
+                // A scan afterwards finds them, however many there will be.
+                self.disk.changed.clear();
+            }
+            return;
+        }
         let mut batch: Vec<(RelPath, bool, u64)> = Vec::new();
         let mut later = Vec::new();
         while batch.len() < BATCH {
@@ -99,6 +106,10 @@ impl Room {
     }
 
     fn apply_seen(&mut self, seen: Vec<Result<Seen, LinkError>>) {
+        if !self.log_takes_records() {
+            self.disk.changed.extend(seen.into_iter().flatten().map(|seen| seen.path));
+            return;
+        }
         let mut present = Vec::new();
         let mut missing: Vec<(RelPath, FileId)> = Vec::new();
         for seen in seen {

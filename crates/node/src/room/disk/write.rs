@@ -17,6 +17,9 @@ use crate::room::{Continuation, Room};
 /// After a failed write.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Before the next try to write a file while the log takes nothing.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
 /// A write that was sent to the agent.
 struct Write {
     file: FileId,
@@ -97,6 +100,10 @@ impl Room {
             document.disk.due = None;
             return;
         }
+        if !self.log_takes_records() {
+            return self.write_soon(file, LOG_PAUSE);
+        }
+        let Some(document) = self.documents.get_mut(file) else { return };
         if document.doc.needs_normalizing() && path.is_some() {
             let noted = document.disk.merge.note_edit(&document.doc);
             match noted.and_then(|()| document.doc.normalize()) {
@@ -176,6 +183,10 @@ impl Room {
 
     /// A program wrote first: its bytes are merged, then we try again.
     fn write_met(&mut self, file: FileId, found: Found) {
+        if !self.log_takes_records() {
+            // The next try finds it again.
+            return self.write_soon(file, LOG_PAUSE);
+        }
         match found {
             Found::Absent => {
                 if let Some(document) = self.documents.get_mut(file) {

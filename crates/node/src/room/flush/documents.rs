@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use tandem_doc::Document;
 use tandem_doc::text::{self, TextFormat};
-use tandem_proto::live::AckLevel;
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
 use tandem_store::{Authors, ContentHash, NewSnapshot, ReplStore};
 
@@ -84,7 +83,7 @@ impl Room {
         }
         for (peer, seq) in captured.readers {
             if seq > 0 {
-                self.send_ack(peer, file, seq, AckLevel::Stored);
+                self.became_saved(peer, file, seq);
             }
         }
     }

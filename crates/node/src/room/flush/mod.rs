@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem_proto::{FileId, Lsn};
-use tandem_store::{Manifest, Positions, ReplStore, StoredTerminal};
+use tandem_store::{LogError, Manifest, Positions, ReplStore, StoredTerminal};
 
 use self::documents::Captured;
 use super::files::Stored;
@@ -23,6 +23,8 @@ use crate::shared::Shared;
 
 /// Between tries while the blob store fails.
 const RETRY: Duration = Duration::from_secs(3);
+/// So many times that long, when it goes on failing.
+const SLOWEST: u32 = 8;
 /// Between looks at what is due.
 const LOOK: Duration = Duration::from_millis(200);
 /// A document with this much log is saved without waiting for quiet.
@@ -37,6 +39,8 @@ pub struct Saved {
     tree_since: Option<Instant>,
     in_flight: bool,
     retry_at: Option<Instant>,
+    /// In a row.
+    failures: u32,
     waiters: Vec<Waiter>,
     given_up: bool,
     /// Terminals that the newest committed manifest names.
@@ -58,6 +62,7 @@ impl Saved {
             tree_since: None,
             in_flight: false,
             retry_at: None,
+            failures: 0,
             waiters: Vec::new(),
             given_up: false,
             terminals: Vec::new(),
@@ -282,10 +287,11 @@ impl Room {
 
     fn committed(&mut self, flushed: Flushed) {
         self.saved.retry_at = None;
+        self.saved.failures = 0;
         self.saved.head = Some(flushed.key);
-        if self.live.durability.blob_store_error.take().is_some() {
+        if self.troubles.saving.take().is_some() {
             tracing::info!(repl = %self.repl, "the blob store answers again");
-            self.live.changed();
+            self.troubles_changed();
         }
         for (captured, stored) in flushed.documents {
             self.document_saved(captured, stored);
@@ -297,7 +303,10 @@ impl Room {
     }
 
     fn flush_failed(&mut self, error: &FlushError) {
-        self.saved.retry_at = Some(Instant::now() + RETRY);
+        self.saved.failures = (self.saved.failures + 1).min(SLOWEST);
+        // Not all repls at once: the store has trouble enough.
+        let pause = RETRY * self.saved.failures;
+        self.saved.retry_at = Some(Instant::now() + pause.mul_f64(rand::random_range(0.7..1.3)));
         self.saved.tree_changed();
         match error {
             FlushError::HeadMoved => {
@@ -316,11 +325,11 @@ impl Room {
 
     /// Shows that nothing gets to the blob store now, and logs it once.
     pub(super) fn blob_store_fails(&mut self, reason: &str) {
-        if self.live.durability.blob_store_error.is_none() {
+        if self.troubles.saving.is_none() {
             tracing::error!(repl = %self.repl, reason, "the blob store cannot be written; edits stay in the log");
         }
-        self.live.durability.blob_store_error = Some(reason.to_owned());
-        self.live.changed();
+        self.troubles.saving = Some(reason.to_owned());
+        self.troubles_changed();
     }
 }
 
@@ -344,7 +353,18 @@ async fn flush(
     capture: Capture,
 ) -> Result<Flushed, FlushError> {
     let Capture { documents, history, mut manifest, mut stored, lsn, head } = capture;
-    shared.log.wait_durable(lsn).await.map_err(store_error)?;
+    match shared.log.wait_durable(lsn).await {
+        Ok(()) => {}
+        // A full log gets room only by what is saved. Records it could not write yet are in the
+        // state that was captured; when it writes them after all, they are merely known.
+        Err(LogError::ReadOnly { .. }) => {
+            let durable = *shared.log.durable().borrow();
+            if let Some(covered) = manifest.covered.get_mut(&(shared.node, shared.boot)) {
+                *covered = durable.min(lsn);
+            }
+        }
+        Err(error) => return Err(store_error(error)),
+    }
     let epoch = manifest.epoch;
     // Before the snapshots, which replace what leads to the first of these edits.
     let history = super::history::store(store, history).await.map_err(store_error)?;

@@ -43,9 +43,13 @@ impl Room {
         if self.ending.is_some() || !self.lease.may_ack() {
             return self.nack(id, address, edit.seq, Refusal::Unavailable);
         }
+        if !self.log_takes_records() {
+            return self.refuse_for_now(id, address, file, edit.seq);
+        }
         if edit.update.len() > limits::MAX_UPDATE_BYTES {
             return self.reject(id, address, file, edit.seq, Refusal::TooLarge);
         }
+        let Some(document) = self.documents.get_mut(file) else { return };
         // Whose it is must be looked up before its clients are known ones.
         let fresh = document.doc.new_authors(&edit.update).unwrap_or_default();
         let noted = document.disk.merge.note_edit(&document.doc);
@@ -116,6 +120,29 @@ impl Room {
         if let Some(subscription) = self.subscription_mut(id, file) {
             subscription.applied_seq = subscription.applied_seq.max(seq);
             subscription.asked_after_gap = false;
+        }
+    }
+
+    /// The log takes nothing now: the edit stays with its author, and is asked for later.
+    fn refuse_for_now(&mut self, id: PeerId, address: &str, file: FileId, seq: u64) {
+        self.nack(id, address, seq, Refusal::Unavailable);
+        if let Some(subscription) = self.subscription_mut(id, file) {
+            subscription.refused = true;
+        }
+    }
+
+    /// Asks for the edits that were refused while the log took nothing.
+    pub(in crate::room) fn ask_refused(&mut self) {
+        let mut owed: Vec<(PeerId, FileId, Arc<str>)> = Vec::new();
+        for (file, document) in self.documents.open_mut() {
+            for (peer, subscription) in &mut document.subscribers {
+                if std::mem::take(&mut subscription.refused) {
+                    owed.push((*peer, file, subscription.address.clone()));
+                }
+            }
+        }
+        for (peer, file, address) in owed {
+            self.ask_state(peer, &address, file);
         }
     }
 
@@ -271,6 +298,7 @@ impl Room {
     pub(in crate::room) fn send_acks(&mut self, acks: HashMap<(PeerId, FileId), u64>) {
         for ((peer, file), seq) in acks {
             self.send_ack(peer, file, seq, AckLevel::Fsynced);
+            self.await_shipped(peer, file, seq);
         }
     }
 

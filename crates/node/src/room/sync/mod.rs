@@ -2,6 +2,7 @@
 
 mod edits;
 mod steps;
+mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::people::Target;
 use super::{PeerId, Room};
 use crate::socket::protocol::{Inbound, Protocol};
 use edits::Edit;
+pub use stored::StoredEdits;
 
 /// A document stays in memory this long after its last edit: a program may still be working on a
 /// text that it read before.
@@ -149,6 +151,8 @@ impl Room {
             known: Vec::new(),
             lagging: false,
             asked_after_gap: false,
+            stored: StoredEdits::default(),
+            refused: false,
         };
         let known = document.subscribers.insert(id, fresh).is_some();
         if let Some(peer) = self.peers.get_mut(id) {
