@@ -1,6 +1,6 @@
 // Starts the real `tandem serve` for tests written in JavaScript, on a free port and empty folders.
 // TANDEM_BIN names another program than target/debug/tandem.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -17,6 +17,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const TOKEN = "owner-token-of-the-tests-0123456789";
+/** Everything that outlives a server, in its folder. */
+const STORED = ["data", "blobs"];
 const repository = fileURLToPath(new URL("..", import.meta.url));
 
 /** Asks again and again until `attempt` gives something true; fails after `limit` milliseconds. */
@@ -34,6 +36,12 @@ export async function eventually(what, attempt, limit = 20_000) {
       throw new Error(`waited ${limit} ms until ${what}; last: ${last}`, { cause: last });
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+}
+
+/** Makes a folder the same as another, owners and modes as well. */
+function replace(folder, by) {
+  rmSync(folder, { recursive: true, force: true });
+  execFileSync("cp", ["-a", by, folder]);
 }
 
 export class Server {
@@ -138,11 +146,21 @@ export class Server {
     await this.#ended;
   }
 
-  async stop() {
+  async stop({ keepFolder = false } = {}) {
     this.#child.kill("SIGTERM");
     const code = await this.#ended;
-    rmSync(this.folder, { recursive: true, force: true });
+    if (!keepFolder) rmSync(this.folder, { recursive: true, force: true });
     return code;
+  }
+
+  /** What a backup of everything would hold; only while it is down. */
+  keepCopy() {
+    for (const name of STORED) replace(`${this.folder}/${name}.copy`, `${this.folder}/${name}`);
+  }
+
+  /** Restores the copy, as an operator would after a loss; only while it is down. */
+  putCopyBack() {
+    for (const name of STORED) replace(`${this.folder}/${name}`, `${this.folder}/${name}.copy`);
   }
 
   async api(method, path, body, token = TOKEN) {

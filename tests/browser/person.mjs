@@ -1,6 +1,7 @@
 // One person with a browser of their own, and what a person does on the page.
-import { mkdirSync } from "node:fs";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -9,15 +10,52 @@ import { eventually } from "../server.mjs";
 const output = fileURLToPath(new URL("../output/", import.meta.url));
 const programs = ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"];
 
+const launching = () => ({
+  executablePath: process.env.TANDEM_CHROMIUM ?? programs.find(existsSync),
+  args: [
+    ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+    ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  ],
+});
+
 export async function launchBrowser() {
   mkdirSync(output, { recursive: true });
-  return chromium.launch({
-    executablePath: process.env.TANDEM_CHROMIUM ?? programs.find(existsSync),
-    args: [
-      ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-      ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-    ],
-  });
+  return chromium.launch(launching());
+}
+
+/** A browser that keeps everything in a folder, and can be killed like a process that crashes. */
+export class Profile {
+  constructor() {
+    this.folder = mkdtempSync(join(tmpdir(), "tandem-profile-"));
+  }
+
+  async launch() {
+    this.context = await chromium.launchPersistentContext(this.folder, launching());
+    return this.context;
+  }
+
+  /** SIGKILL to every process of it. */
+  kill() {
+    for (const pid of this.#pids()) process.kill(pid, "SIGKILL");
+  }
+
+  async remove() {
+    await this.context?.close().catch(() => {});
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
+  }
+
+  #pids() {
+    return readdirSync("/proc")
+      .filter((pid) => /^\d+$/.test(pid))
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(this.folder);
+        } catch {
+          return false;
+        }
+      })
+      .map(Number);
+  }
 }
 
 export class Person {
@@ -28,19 +66,50 @@ export class Person {
       viewport: { width: 1280, height: 800 },
       ...options,
     });
-    person.page = await person.context.newPage();
-    person.page.setDefaultTimeout(20_000);
-    person.errors = [];
-    person.page.on("pageerror", (error) => person.errors.push(String(error)));
-    person.page.on("console", (message) => {
-      if (message.type() === "error") person.errors.push(message.text());
-    });
+    await person.newTab();
     await person.page.goto(link);
     if (name !== undefined) {
       await person.page.getByLabel("Name", { exact: true }).fill(name);
       await person.page.getByRole("button", { name: "Join" }).click();
     }
     return person;
+  }
+
+  /** The same person in another tab of the same browser. */
+  async secondTab() {
+    const other = new Person();
+    other.context = this.context;
+    await other.newTab();
+    return other;
+  }
+
+  async newTab() {
+    this.page = await this.context.newPage();
+    this.page.setDefaultTimeout(20_000);
+    this.errors = [];
+    this.page.on("pageerror", (error) => this.errors.push(String(error)));
+    this.page.on("console", (message) => {
+      if (message.type() === "error") this.errors.push(message.text());
+    });
+  }
+
+  /** Edits that this browser keeps until they are backed up, as numbers of transactions. */
+  async keptEdits() {
+    return this.page.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const open = indexedDB.open("tandem");
+          open.onerror = () => reject(open.error);
+          open.onsuccess = () => {
+            const rows = open.result.transaction("updates").objectStore("updates").getAll();
+            rows.onerror = () => reject(rows.error);
+            rows.onsuccess = () => {
+              open.result.close();
+              resolve(rows.result.reduce((sum, { edits }) => sum + edits, 0));
+            };
+          };
+        }),
+    );
   }
 
   async goto(address) {
@@ -91,16 +160,16 @@ export class Person {
     return lines.join("\n");
   }
 
-  async typeAtEnd(text) {
+  async typeAtEnd(text, options) {
     await this.code.click();
     await this.page.keyboard.press("Control+End");
-    await this.page.keyboard.type(text);
+    await this.page.keyboard.type(text, options);
   }
 
-  async typeAtStart(text) {
+  async typeAtStart(text, options) {
     await this.code.click();
     await this.page.keyboard.press("Control+Home");
-    await this.page.keyboard.type(text);
+    await this.page.keyboard.type(text, options);
   }
 
   async sees(what, holds, limit) {

@@ -1,63 +1,14 @@
 // The page in a real Chromium, against the real server: few flows, each a thing people do.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { eventually, Server } from "../server.mjs";
-import { launchBrowser, Person } from "./person.mjs";
+import { eventually } from "../server.mjs";
+import { Stage } from "./stage.mjs";
 
-let browser;
-let server;
-let people = [];
-before(async () => {
-  browser = await launchBrowser();
-  server = await Server.start({ idleGrace: "5m" });
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-beforeEach(() => {
-  people = [];
-});
-afterEach(async (context) => {
-  for (const [index, person] of people.entries()) {
-    if (context.passed === false)
-      await person.shoot(`failed-${context.name.replaceAll(/\W+/g, "-")}-${index}`).catch(() => {});
-    await person.context.close();
-  }
-  if (context.passed === false) console.error(server.log.split("\n").slice(-40).join("\n"));
-});
-
-async function owner(options) {
-  const person = await Person.arrive(browser, server.link, options);
-  people.push(person);
-  await person.page
-    .getByRole("button", { name: "New repl" })
-    .or(person.page.getByText("Start your first repl"))
-    .first()
-    .waitFor();
-  return person;
-}
-
-/** The owner on a new repl's page, with main.py in the editor. */
-async function ownerOn(template = "python", file = "main.py") {
-  const repl = await server.create(template);
-  const person = await owner();
-  await person.goto(`${server.url}/r/${repl}`);
-  await person.open(file);
-  return { person, repl };
-}
-
-async function guestOn(repl, role, name, options) {
-  const link = await server.share(repl, role);
-  const person = await Person.arrive(browser, link.url, { name, ...options });
-  people.push(person);
-  await person.tree.waitFor();
-  return person;
-}
+const stage = Stage.set();
 
 test("the printed link opens the product, and a template opens a repl", async () => {
-  const person = await owner();
+  const person = await stage.owner();
   assert.ok(!person.page.url().includes("token"), "the token has left the address bar");
   await person.shoot("home-empty");
   await person.page.getByRole("button", { name: "Python" }).first().click();
@@ -65,7 +16,7 @@ test("the printed link opens the product, and a template opens a repl", async ()
   await person.open("main.py");
   await person.sees("the template's text", (text) => text.includes("Hello from Python!"));
   await person.shoot("workspace-first");
-  await person.goto(server.url);
+  await person.goto(stage.server.url);
   await person.page
     .getByRole("link", { name: /python/i })
     .first()
@@ -75,8 +26,8 @@ test("the printed link opens the product, and a template opens a repl", async ()
 });
 
 test("two people type in one file and see the same", async () => {
-  const { person: ada, repl } = await ownerOn();
-  const bob = await guestOn(repl, "editor", "Bob");
+  const { person: ada, repl } = await stage.ownerOn();
+  const bob = await stage.guestOn(repl, "editor", "Bob");
   await bob.open("main.py");
   await bob.sees("the text", (text) => text.includes("Hello from Python!"));
   await Promise.all([ada.typeAtEnd("# from Ada"), bob.typeAtStart("# from Bob\n")]);
@@ -99,7 +50,7 @@ test("two people type in one file and see the same", async () => {
 });
 
 test("Run shows output, exit and a second run what was typed", async () => {
-  const { person, repl } = await ownerOn();
+  const { person, repl } = await stage.ownerOn();
   await person.runButton.click();
   await person.terminalShows("Hello from Python!");
   await person.page
@@ -110,7 +61,7 @@ test("Run shows output, exit and a second run what was typed", async () => {
   await person.runButton.click();
   await person.terminalShows("typed just now");
   await person.shoot("run");
-  await server.write(
+  await stage.server.write(
     repl,
     "main.py",
     "import time\nprint('waiting', flush=True)\ntime.sleep(1000)\n",
@@ -124,11 +75,11 @@ test("Run shows output, exit and a second run what was typed", async () => {
 });
 
 test("a shell is shared and survives a reload", async () => {
-  const { person: ada, repl } = await ownerOn();
+  const { person: ada, repl } = await stage.ownerOn();
   await ada.shell();
   await ada.page.keyboard.type("echo shared-$((40 + 2))\n");
   await ada.terminalShows("shared-42");
-  const bob = await guestOn(repl, "editor", "Bob");
+  const bob = await stage.guestOn(repl, "editor", "Bob");
   await bob.terminalShows("shared-42");
   await bob.page.locator(".xterm").first().click();
   await bob.page.keyboard.type("echo from-bob-$((1 + 1))\n");
@@ -140,16 +91,16 @@ test("a shell is shared and survives a reload", async () => {
 });
 
 test("what a program writes shows in the open editor", async () => {
-  const { person, repl } = await ownerOn();
+  const { person, repl } = await stage.ownerOn();
   await person.shell();
   await person.page.keyboard.type("sed -i s/Hello/Goodbye/ main.py; echo made > made.txt\n");
   await person.sees("the program's edit", (text) => text.includes("Goodbye from Python!"));
   await person.item("made.txt").waitFor();
-  assert.ok((await server.read(repl, "main.py")).includes("Goodbye"));
+  assert.ok((await stage.server.read(repl, "main.py")).includes("Goodbye"));
 });
 
 test("a web program shows in the preview", async () => {
-  const { person } = await ownerOn("node", "server.js");
+  const { person } = await stage.ownerOn({ template: "node", file: "server.js" });
   await person.runButton.click();
   const frame = person.page.frameLocator("iframe[title='Web page of the program']");
   await frame.getByText(/Good (morning|afternoon|evening), world!/).waitFor();
@@ -162,8 +113,8 @@ test("a web program shows in the preview", async () => {
 });
 
 test("typing goes on offline, survives a reload, and merges on return", async () => {
-  const { person: ada, repl } = await ownerOn();
-  const bob = await guestOn(repl, "editor", "Bob");
+  const { person: ada, repl } = await stage.ownerOn();
+  const bob = await stage.guestOn(repl, "editor", "Bob");
   await bob.open("main.py");
   await ada.saved();
   await ada.context.setOffline(true);
@@ -182,15 +133,15 @@ test("typing goes on offline, survives a reload, and merges on return", async ()
 });
 
 test("the server is killed and restarted while people type", async () => {
-  const { person: ada, repl } = await ownerOn();
-  const bob = await guestOn(repl, "editor", "Bob");
+  const { person: ada, repl } = await stage.ownerOn();
+  const bob = await stage.guestOn(repl, "editor", "Bob");
   await bob.open("main.py");
   await ada.typeAtEnd("# before the crash\n");
   await ada.saved();
-  await server.kill();
+  await stage.server.kill();
   await ada.typeAtEnd("# while it was down\n");
   // The edits are kept in the browser: they even outlive the page.
-  await server.launch();
+  await stage.server.launch();
   await bob.sees(
     "what was typed meanwhile",
     (text) => text.includes("# while it was down"),
@@ -204,53 +155,53 @@ test("the server is killed and restarted while people type", async () => {
   await ada.sees("each edit once", all);
   await bob.sees("each edit once", all);
   await ada.saved();
-  assert.ok(all(await server.read(repl, "main.py")));
+  assert.ok(all(await stage.server.read(repl, "main.py")));
   await ada.shoot("after-restart");
 });
 
 test("unsent edits outlive a reload of the page", async () => {
-  const { person, repl } = await ownerOn();
+  const { person, repl } = await stage.ownerOn();
   await person.saved();
-  await server.kill();
+  await stage.server.kill();
   await person.typeAtEnd("# kept in the browser");
   await person.page.waitForTimeout(500);
-  await server.launch();
+  await stage.server.launch();
   await person.page.reload();
   await eventually(
     "the server has it",
-    async () => (await server.read(repl, "main.py")).includes("# kept in the browser"),
+    async () => (await stage.server.read(repl, "main.py")).includes("# kept in the browser"),
     30_000,
   );
 });
 
 test("a viewer sees everything and changes nothing", async () => {
-  const { person: ada, repl } = await ownerOn();
-  const vera = await guestOn(repl, "viewer", "Vera");
+  const { person: ada, repl } = await stage.ownerOn();
+  const vera = await stage.guestOn(repl, "viewer", "Vera");
   await vera.open("main.py");
-  const before = await server.read(repl, "main.py");
+  const before = await stage.server.read(repl, "main.py");
   await vera.code.click();
   await vera.page.keyboard.type("not mine to type");
   await ada.typeAtEnd("# from Ada");
   await vera.sees("Ada's edit", (text) => text.includes("# from Ada"));
   assert.ok(!(await vera.text()).includes("not mine to type"));
   await ada.saved();
-  assert.equal(await server.read(repl, "main.py"), `${before}# from Ada`);
+  assert.equal(await stage.server.read(repl, "main.py"), `${before}# from Ada`);
   assert.equal(await vera.runButton.getAttribute("aria-disabled"), "true");
   await vera.page.getByText("View only").first().waitFor();
   await vera.shoot("viewer");
 });
 
 test("on a phone: one pane at a time, and typing works", async () => {
-  const repl = await server.create("python");
+  const repl = await stage.server.create("python");
   const phone = {
     viewport: { width: 390, height: 844 },
     hasTouch: true,
     isMobile: true,
     deviceScaleFactor: 2,
   };
-  const person = await owner(phone);
+  const person = await stage.owner(phone);
   await person.shoot("phone-home");
-  await person.goto(`${server.url}/r/${repl}`);
+  await person.goto(`${stage.server.url}/r/${repl}`);
   const panes = person.page.getByRole("navigation", { name: "Panes" });
   await panes.getByText("Files").click();
   await person.item("main.py").click();
@@ -263,7 +214,7 @@ test("on a phone: one pane at a time, and typing works", async () => {
 });
 
 test("files are made, renamed, deleted and brought back by an undo", async () => {
-  const { person, repl } = await ownerOn();
+  const { person, repl } = await stage.ownerOn();
   await person.page.getByRole("button", { name: "New file" }).first().click();
   await person.page.getByLabel("File or folder name").fill("notes.txt");
   await person.page.keyboard.press("Enter");
@@ -271,7 +222,7 @@ test("files are made, renamed, deleted and brought back by an undo", async () =>
   await person.typeAtEnd("remember");
   await eventually(
     "the file is there",
-    async () => (await server.read(repl, "notes.txt")) === "remember",
+    async () => (await stage.server.read(repl, "notes.txt")) === "remember",
   );
   await person.item("notes.txt").click();
   await person.page.keyboard.press("F2");
@@ -279,10 +230,13 @@ test("files are made, renamed, deleted and brought back by an undo", async () =>
   await person.page.keyboard.press("Enter");
   await eventually(
     "it is renamed",
-    async () => (await server.read(repl, "kept.txt")) === "remember",
+    async () => (await stage.server.read(repl, "kept.txt")) === "remember",
   );
   await person.item("kept.txt").click();
   await person.page.keyboard.press("Delete");
   await person.page.getByRole("button", { name: "Undo" }).first().click();
-  await eventually("it is back", async () => (await server.read(repl, "kept.txt")) === "remember");
+  await eventually(
+    "it is back",
+    async () => (await stage.server.read(repl, "kept.txt")) === "remember",
+  );
 });

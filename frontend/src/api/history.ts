@@ -16,6 +16,8 @@ const historyPath = (repl: ReplId, path: string) =>
   `/repls/${id(repl)}/history/${pathSegments(path)}`;
 const checkpointsPath = (repl: ReplId) => `/repls/${id(repl)}/checkpoints`;
 
+const bound = (name: string, ms: number | null) => (ms === null ? "" : `&${name}=${ms}`);
+
 /** Sessions of a file, the newest first; `before` goes on where an earlier answer ended. */
 export const getHistory = (
   repl: ReplId,
@@ -45,11 +47,11 @@ export interface ReplayBytes {
 export async function getReplay(
   repl: ReplId,
   path: string,
-  { from, to }: { from: number; to: number },
+  { from, to }: { from: number | null; to: number | null },
   signal?: AbortSignal,
 ): Promise<ReplayBytes> {
   const response = await call(
-    `${historyPath(repl, path)}?replay&from=${from}&to=${to}`,
+    `${historyPath(repl, path)}?replay${bound("from", from)}${bound("to", to)}`,
     signal ? { signal } : {},
   );
   const next = Number(response.headers.get("x-next-from") ?? NaN);

@@ -449,7 +449,7 @@ export const t = {
     rescueUse: "Use this text",
     rescueUsed: "The file has your text now",
     rescueFailed: "The text was not written",
-    blameUnknown: "Before the history",
+    blameUnknown: "As the file came",
     blameTitle: (name: string, moment: string) => `${name}, ${moment}`,
     blameFailed: "Who wrote these lines could not be loaded",
   },

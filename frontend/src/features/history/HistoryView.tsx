@@ -59,8 +59,7 @@ function FileActions({ file, path }: { file: string; path: string }) {
   const ws = useWorkspace();
   const blame = useSettings((settings) => settings.blame);
   const history = useFileHistory({ repl: ws.repl, file, path });
-  const first = history.data?.pages[0];
-  const [from, to] = [first?.from_ms ?? null, first?.to_ms ?? null];
+  const empty = (history.data?.pages[0]?.from_ms ?? null) === null;
   return (
     <>
       <IconButton
@@ -75,10 +74,8 @@ function FileActions({ file, path }: { file: string; path: string }) {
       <IconButton
         size="small"
         label={t.history.playAll}
-        blocked={from === null || to === null ? t.history.emptyTitle : undefined}
-        onClick={() => {
-          if (from !== null && to !== null) showPlayback(ws, { file, path, from, to });
-        }}
+        blocked={empty ? t.history.emptyTitle : undefined}
+        onClick={() => showPlayback(ws, { file, path, from: null, to: null })}
       >
         <Play size={15} />
       </IconButton>

@@ -22,9 +22,9 @@ export function PlaybackPane({ shown }: { shown: ShownPlayback }) {
   const { file, path, from, to } = shown;
   const of = { repl: ws.repl, file, path };
   // Long histories come in parts: the beginnings of this one and of those before it.
-  const [parts, setParts] = useState([from]);
+  const [parts, setParts] = useState<(number | null)[]>([from]);
   const [attempt, setAttempt] = useState(0);
-  const loading = usePlayback(of, { from: parts.at(-1) ?? from, to }, attempt);
+  const loading = usePlayback(of, { from: parts.at(-1) ?? null, to }, attempt);
   const title = t.history.playbackOf(path.slice(path.lastIndexOf("/") + 1));
   if (loading.state === "ready" && loading.timeline.length > 0) {
     const { nextFrom } = loading;

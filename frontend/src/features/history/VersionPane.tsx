@@ -9,7 +9,7 @@ import { Spinner } from "@/ui/Spinner";
 import { showPlayback, showPresent } from "./actions";
 import { DiffBox } from "./DiffBox";
 import { PastPane } from "./PastPane";
-import { useFileHistory, useRestoreVersion, useVersion } from "./queries";
+import { useRestoreVersion, useVersion } from "./queries";
 import type { ShownVersion } from "./shown";
 import { usePresentText } from "./usePresentText";
 
@@ -22,7 +22,6 @@ export function VersionPane({ shown }: { shown: ShownVersion }) {
   const blocked = useEditBlock();
   const version = useVersion(of, at);
   const present = usePresentText(file, path);
-  const begin = useFileHistory(of).data?.pages[0]?.from_ms ?? null;
   const restore = useRestoreVersion(of, () => showPresent(ws));
   return (
     <PastPane
@@ -32,16 +31,14 @@ export function VersionPane({ shown }: { shown: ShownVersion }) {
       authors={authors}
       actions={
         <>
-          {begin !== null && (
-            <Button
-              size="small"
-              variant="ghost"
-              icon={<Play size={13} />}
-              onClick={() => showPlayback(ws, { file, path, from: begin, to: at })}
-            >
-              {t.history.playFromHere}
-            </Button>
-          )}
+          <Button
+            size="small"
+            variant="ghost"
+            icon={<Play size={13} />}
+            onClick={() => showPlayback(ws, { file, path, from: null, to: at })}
+          >
+            {t.history.playFromHere}
+          </Button>
           <Button
             size="small"
             variant="primary"

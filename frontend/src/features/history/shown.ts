@@ -14,8 +14,10 @@ export interface ShownPlayback {
   kind: "playback";
   file: FileId;
   path: string;
-  from: number;
-  to: number;
+  /** `null`: from the beginning. */
+  from: number | null;
+  /** `null`: up to the present. */
+  to: number | null;
 }
 
 /** A text that the server did not take, beside the file as it is. */

@@ -58,7 +58,7 @@ function readable(
   const known = new Map(authors.map((author) => [author.id, author]));
   return lines.map(({ line, lines, author, ms }) => {
     const who = author === null ? undefined : known.get(author);
-    if (ms === null && who === undefined) {
+    if (author === null) {
       const title = t.history.blameUnknown;
       return { line, lines, name: "", colour: "transparent", age: "", title };
     }

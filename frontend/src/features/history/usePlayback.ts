@@ -12,7 +12,7 @@ export type Loading =
 /** Fetches and replays one window of a file's history; `attempt` changes to try again. */
 export function usePlayback(
   { repl, path }: FileOfRepl,
-  window: { from: number; to: number },
+  window: { from: number | null; to: number | null },
   attempt: number,
 ): Loading {
   const [loading, setLoading] = useState<Loading>({ state: "loading", share: 0 });
