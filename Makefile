@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench format
+.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,17 @@ bench: ## Measure the bars of the README and print them as a table
 	@./scripts/setup.sh test
 	@./scripts/build.sh
 	@./benches/run.sh
+
+bench-compaction: ## Measure what a document costs after a million edits
+	@cargo run --locked --quiet --release -p tandem-doc --example compaction
+
+bench-acks: ## Measure what fsynced acks cost against no acks, and how late they are
+	@cargo build --locked --quiet --release --bins
+	@cargo run --locked --quiet --release -p tandem-testkit --example acks
+
+bench-cold: ## Measure the memory of 5,000 repls that nobody uses, and of open documents
+	@cargo build --locked --quiet --release --bins
+	@cargo run --locked --quiet --release -p tandem-testkit --example cold
 
 format: ## Format Rust and TypeScript
 	cargo fmt --all

@@ -26,6 +26,7 @@ pub use fault::{Counts, Fault, FaultProxy, Scope};
 pub use history::{Replay, ReplayFrame};
 pub use live::{LiveDocument, LiveSocket};
 pub use preview::Preview;
+pub use process::machine;
 pub use replica::Replica;
 pub use s3::S3Server;
 pub use server::{Options, Server, Stopped};

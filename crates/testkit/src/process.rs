@@ -15,6 +15,23 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// This machine, to be printed with what was measured on it.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn machine() -> Result<String> {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
+    let models: Vec<&str> = processors
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name"))
+        .map(|rest| rest.trim_start_matches([' ', '\t', ':']))
+        .collect();
+    let load = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let model = models.first().copied().unwrap_or("an unknown processor");
+    Ok(format!("{} × {model}, load {load} at the beginning", models.len().max(1)))
+}
+
 /// The folder of the repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

@@ -18,8 +18,9 @@ use tokio::task::JoinSet;
 
 use crate::{Api, eventually, process, within};
 
-/// How long a server may take until it listens, or until it has stopped in good order.
-const START: Duration = Duration::from_secs(30);
+/// How long a server may take until it listens, or until it has stopped in good order: it asks the
+/// blob store about thirty things first, which may be slow, as may be the machine.
+const START: Duration = Duration::from_secs(90);
 const OWNER_TOKEN: &str = "owner-token-of-the-tests-0123456789";
 const LOG_LINES: usize = 400;
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub idle_grace: String,
     /// Everything it says is added to this file, beside the last lines that are kept.
     pub log_file: Option<PathBuf>,
+    /// Where its folders are made; the default is where temporary files are.
+    pub folder: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             blob_store: None,
             idle_grace: "10m".to_owned(),
             log_file: None,
+            folder: None,
         }
     }
 }
@@ -86,7 +90,8 @@ impl Server {
     /// # Errors
     /// See [`Server::start`].
     pub async fn start_with(options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("tandem-test-").tempdir()?;
+        let place = options.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::Builder::new().prefix("tandem-test-").tempdir_in(place)?;
         // A server started as root goes on as an ordinary user, who must get at its folders.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let blobs = folder.path().join("blobs");

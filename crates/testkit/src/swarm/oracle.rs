@@ -16,6 +16,9 @@ use crate::eventually;
 /// started and all the rest included.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// A moment after everything.
+const FAR_MS: u64 = 1 << 42;
+
 /// Waits until all screens of a file show the same, and the server and the disk the same as they.
 /// Answers with the texts of all files that people typed in.
 pub(super) async fn at_rest(episode: &Episode) -> Result<Vec<String>> {
@@ -71,6 +74,24 @@ pub(super) fn account(episode: &Episode, texts: &[String]) -> Result<Account> {
 
 fn shown(texts: &[String]) -> String {
     texts.iter().map(|text| format!("---\n{text}\n")).collect()
+}
+
+/// The history of every file that people typed in, played to its end, is the file's text.
+pub(super) async fn history_ends_in_the_present(episode: &Episode) -> Result<()> {
+    for repl in &episode.repls {
+        let what = "history replays to the present text";
+        let outcome = eventually(what, LIMIT, || async {
+            for (path, (_, text)) in repl.files().await? {
+                let replayed = repl.editor.text_at(&repl.id, &path, FAR_MS).await?;
+                if replayed != text {
+                    bail!(compare(&path, "the server", &text, "its history", Some(&replayed)));
+                }
+            }
+            Ok(Some(()))
+        });
+        outcome.await?;
+    }
+    Ok(())
 }
 
 /// Every text file of every repl as the server gives it out.

@@ -24,8 +24,6 @@ pub(super) enum Order {
     Hush,
     /// Go on without a connection.
     Offline,
-    /// Close the browser for good.
-    Die,
 }
 
 /// What is on a person's screen.
@@ -108,15 +106,15 @@ impl Person {
         (person, seat)
     }
 
-    /// Lives until told to die or nobody gives orders any more.
+    /// Lives until nobody gives orders any more.
     pub(super) async fn run(mut self) {
         loop {
             if self.orders.has_changed().is_err() {
-                return;
+                // Whoever took this seat is another one: this browser is closed for good.
+                return self.who.ledger.died(&self.who.name);
             }
             let order = *self.orders.borrow_and_update();
             match order {
-                Order::Die => return self.who.ledger.died(&self.who.name),
                 Order::Offline => {
                     self.disconnect();
                     self.type_offline();

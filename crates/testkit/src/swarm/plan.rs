@@ -121,7 +121,7 @@ impl Plan {
             // Drawn always, so that a seed means the same with and without an S3 server.
             on_s3: random.random_bool(0.4) && has_s3,
             idle_grace: if random.random_bool(0.3) { "500ms" } else { "10m" },
-            pace: Duration::from_millis(if storm { 500 } else { 1_200 }),
+            pace: Duration::from_millis(if storm { 350 } else { 900 }),
             falls: if storm { 60 } else { 25 },
         };
         Self { random, setting }
