@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     let mut making = JoinSet::new();
     for made in 0..repls {
         if making.len() >= AT_ONCE {
-            making.join_next().await.context("a repl")??;
+            making.join_next().await.context("a repl")???;
         }
         let api = server.api();
         making.spawn(async move { api.create("static").await.map(drop) });
