@@ -103,3 +103,41 @@ test("a viewer sees the past and changes nothing", async () => {
   await restore.waitFor();
   assert.equal(await restore.getAttribute("aria-disabled"), "true");
 });
+
+test("a checkpoint brings the whole repl back, and the way it was before, too", async () => {
+  const { person: ada, repl } = await stage.ownerOn();
+  const { page } = ada;
+  const { server } = stage;
+  const before = await server.read(repl, "main.py");
+  await page.getByRole("button", { name: "History", exact: true }).click();
+  await page.getByRole("radio", { name: "Checkpoints" }).click();
+  await page.getByText("No checkpoints yet").waitFor();
+  await page.getByLabel("Name of the checkpoint").fill("All is well");
+  await page.getByRole("button", { name: "Make a checkpoint" }).click();
+  const list = page.getByRole("list", { name: "Checkpoints" });
+  await list.getByText("All is well").waitFor();
+  await ada.typeAtStart("# a mistake\n");
+  await server.write(repl, "later.txt", "made later\n");
+  await server.api("DELETE", `/repls/${repl}/files/README.md`);
+  await page.getByRole("button", { name: "Actions for All is well" }).click();
+  await page.getByRole("menuitem", { name: "Restore…" }).click();
+  await page.getByRole("dialog").getByText("All files go back").waitFor();
+  await ada.shoot("history-confirm");
+  await page.getByRole("button", { name: "Restore all files" }).click();
+  await ada.sees("the mistake is gone", (text) => !text.includes("mistake"));
+  await eventually("all files are as they were", async () => {
+    const [text, readme, later] = await Promise.all([
+      server.read(repl, "main.py"),
+      server.read(repl, "README.md").catch(() => null),
+      server.read(repl, "later.txt").catch(() => null),
+    ]);
+    return text === before && readme !== null && later === null;
+  });
+  await list.getByText("Automatic, before a restore").waitFor();
+  await ada.shoot("history-checkpoints");
+  await page.getByRole("button", { name: "Undo" }).click();
+  await ada.sees("the mistake is back", (text) => text.includes("# a mistake"));
+  await eventually("and so is the later file", async () => {
+    return (await server.read(repl, "later.txt").catch(() => null)) === "made later\n";
+  });
+});
