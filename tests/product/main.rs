@@ -3,6 +3,7 @@
 //! What a failed test's server said is part of the test's output.
 
 mod archives;
+mod backup;
 mod bad_input;
 mod disk;
 mod documents;

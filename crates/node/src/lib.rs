@@ -5,6 +5,7 @@
 //! the ways in, [`preview`] the way to a program's own web pages.
 
 pub mod archive;
+pub mod check;
 mod history;
 mod http;
 mod lease;

@@ -5,7 +5,9 @@
 //! checksum, and unknown, missing or corrupt ones are a typed error, never an empty result.
 
 pub mod alive;
+pub mod backup;
 pub mod blob;
+pub mod check;
 mod data_dir;
 mod hash;
 pub mod log;

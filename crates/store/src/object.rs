@@ -37,6 +37,21 @@ pub(crate) enum ObjectKind {
     History = 16,
 }
 
+impl ObjectKind {
+    const ALL: [Self; 10] = [
+        Self::Manifest,
+        Self::Snapshot,
+        Self::Blob,
+        Self::Bundle,
+        Self::Catalogue,
+        Self::Template,
+        Self::Scrollback,
+        Self::LogChunk,
+        Self::Heartbeat,
+        Self::History,
+    ];
+}
+
 /// Why an object can't be had. Nothing here may be taken for "there is none".
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ObjectError {
@@ -113,6 +128,24 @@ pub(crate) async fn unpack(
 ) -> Result<Bytes, ObjectError> {
     let key = key.to_owned();
     aside(object.len(), move || unpack_now(kind, &key, &object)).await?
+}
+
+/// Checks an object whatever it holds: its form, its checksum, and that its content can be had.
+/// The answer is what it says it is, and the content.
+pub(crate) async fn verify(key: &str, object: Bytes) -> Result<(ObjectKind, Bytes), ObjectError> {
+    let owned = key.to_owned();
+    let said = object.get(14).copied().unwrap_or_default();
+    let Some(kind) = ObjectKind::ALL.into_iter().find(|kind| *kind as u8 == said) else {
+        // Flipped, or of a later version: the checksum knows.
+        return match aside(object.len(), move || is_intact(&object)).await? {
+            true => Err(ObjectError::unsupported(key, "it is of an unknown kind")),
+            false => {
+                Err(ObjectError::Corrupt { key: owned, reason: "its checksum does not match" })
+            }
+        };
+    };
+    let content = aside(object.len(), move || unpack_now(kind, &owned, &object)).await??;
+    Ok((kind, content))
 }
 
 /// Reads and unwraps an object that something names.
@@ -206,6 +239,10 @@ fn unpack_now(kind: ObjectKind, key: &str, object: &[u8]) -> Result<Bytes, Objec
         Ok(content) if content.len() == length => Ok(content.into()),
         _ => Err(corrupt("it can't be decompressed")),
     }
+}
+
+fn is_intact(object: &[u8]) -> bool {
+    object.len() >= WRAPPING && object[8..12] == *MAGIC && checksum(object) == object[24..WRAPPING]
 }
 
 fn checksum(object: &[u8]) -> [u8; HASH] {

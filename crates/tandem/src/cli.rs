@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+use tandem_proto::ReplId;
 
 /// A self-hosted, multiplayer place to write and run code.
 #[derive(Debug, Parser)]
@@ -32,9 +33,62 @@ pub enum Command {
     /// Add or list language templates of an installation.
     #[command(subcommand)]
     Template(TemplateCommand),
+    /// Write repls with everything they have (files, documents with their history and authors,
+    /// checkpoints, output of terminals, names and links) into one archive. Works on the blob store;
+    /// a server may be running, and what it saved last is taken (2 s after an edit, 30 s at most).
+    Export(ExportCommand),
+    /// Bring the repls of an archive into the blob store as new ones. A server that runs shows them
+    /// after its next start.
+    Import(ImportCommand),
+    /// Verify the checksum of every stored object, that everything a repl names is there and that
+    /// every document opens. Says what is wrong, touches nothing; exits with 1 when something is.
+    Check(CheckCommand),
     /// The privileged half of the server; started by `serve` itself.
     #[command(hide = true)]
     Launch,
+}
+
+/// `tandem export`.
+#[derive(Debug, Args)]
+pub struct ExportCommand {
+    /// The archive to write; it must not be there yet
+    pub file: PathBuf,
+    /// Which repl; may be given more than once
+    #[arg(long, value_name = "ID", required_unless_present = "all")]
+    pub repl: Vec<ReplId>,
+    /// Every repl
+    #[arg(long, conflicts_with = "repl")]
+    pub all: bool,
+    /// Where the installation is.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `tandem import`.
+#[derive(Debug, Args)]
+pub struct ImportCommand {
+    /// The archive to read
+    pub file: PathBuf,
+    /// Keep the repls' ids, with their share links; refused where a repl is there already
+    #[arg(long)]
+    pub same_id: bool,
+    /// Where the installation is.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `tandem check`.
+#[derive(Debug, Args)]
+pub struct CheckCommand {
+    /// One repl only
+    #[arg(long, value_name = "ID")]
+    pub repl: Option<ReplId>,
+    /// Print JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+    /// Where the installation is.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 /// `tandem template …`.

@@ -1,6 +1,7 @@
 //! The `tandem` command: reads the command line, and wires web, node, stores and sandboxes into
 //! one process.
 
+mod backup;
 mod cli;
 mod config;
 mod doctor;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options),
         Command::Doctor { options, json } => doctor::run(options, json),
         Command::Template(command) => templates::run(command),
+        Command::Export(command) => backup::export(command),
+        Command::Import(command) => backup::import(command),
+        Command::Check(command) => backup::check(command),
         Command::Launch => tandem_sandbox::launcher::run().map_err(Into::into),
     };
     match outcome {

@@ -25,6 +25,19 @@ pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
     .context("cannot give up root's rights")
 }
 
+/// Does something as the user that the server is, so that both can read what either wrote.
+pub fn run_as_server<T>(
+    config: &Config,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    raise_file_limit();
+    if !matches!(config.blob_store, Some(BlobStoreUrl::S3(_))) {
+        tandem_sandbox::launcher::drop_rights(&config.driver, config.user.as_deref())
+            .context("cannot give up root's rights")?;
+    }
+    runtime()?.block_on(work)
+}
+
 /// Every browser tab, terminal and preview connection is an open file.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};

@@ -176,6 +176,23 @@ impl Server {
         self.api().ready().await
     }
 
+    /// Another command of the program, on the same folders and stores.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(process::program("tandem")?);
+        command
+            .args(args)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args(["--blob-store", &self.blob_store()])
+            .envs(self.options.env.iter().cloned())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
     /// A client with the owner's token.
     pub fn api(&self) -> Api {
         Api::new(self.port, OWNER_TOKEN)

@@ -187,7 +187,7 @@ impl ReplStore {
         BlobReader { store: self.clone(), bundle: None }
     }
 
-    fn blob_key(&self, hash: ContentHash) -> String {
+    pub(super) fn blob_key(&self, hash: ContentHash) -> String {
         format!("{}b/{hash}", self.folder())
     }
 

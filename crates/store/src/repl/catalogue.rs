@@ -155,6 +155,20 @@ impl ReplStore {
         corrupt.map_or(Ok(None), Err)
     }
 
+    /// Key of the record that [`ReplStore::load_meta`] answers with.
+    ///
+    /// # Errors
+    /// See [`ReplStore::load_meta`].
+    pub(crate) async fn newest_meta(&self) -> Result<Option<String>, ObjectError> {
+        let Some(newest) = self.load_meta().await? else { return Ok(None) };
+        for (_, key) in self.meta_keys().await?.into_iter().rev() {
+            if self.get_meta(&key).await.is_ok_and(|record| record == newest) {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
     async fn get_meta(&self, key: &str) -> Result<CatalogueRecord, ObjectError> {
         let bytes = object::get(&*self.blobs, ObjectKind::Catalogue, key).await?;
         let record: CatalogueRecord = object::decode(key, &bytes)?;

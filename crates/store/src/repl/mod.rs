@@ -14,6 +14,7 @@ mod blobs;
 mod catalogue;
 mod history;
 mod manifest;
+mod named;
 mod snapshots;
 mod sweep;
 
@@ -35,6 +36,7 @@ pub use manifest::{
     Content, Eol, Manifest, NodeKind, StoredCheckpoint, StoredDocument, StoredRun, StoredTerminal,
     TreeNode,
 };
+pub use named::Kept;
 pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, Snapshots};
 pub use sweep::Swept;
 
@@ -83,7 +85,11 @@ impl ReplStore {
         &self.folder
     }
 
-    fn check_own(&self, key: &str) -> Result<(), ObjectError> {
+    pub(crate) fn blobs(&self) -> &dyn BlobStore {
+        &*self.blobs
+    }
+
+    pub(crate) fn check_own(&self, key: &str) -> Result<(), ObjectError> {
         match key.starts_with(self.folder()) {
             true => Ok(()),
             false => Err(ObjectError::Foreign { key: key.to_owned() }),

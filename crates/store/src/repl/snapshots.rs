@@ -70,6 +70,12 @@ impl SnapshotIndex {
         self.documents.contains_key(&(file, generation))
     }
 
+    /// Keys of the snapshots that make up a document.
+    pub fn keys(&self, file: FileId, generation: Generation) -> impl Iterator<Item = &str> {
+        let epochs = self.documents.get(&(file, generation)).into_iter().flat_map(|it| it.values());
+        epochs.flat_map(|newest| newest.keys.iter().map(String::as_str))
+    }
+
     /// The highest generation of a file's document.
     pub fn generation(&self, file: FileId) -> Option<Generation> {
         self.documents.keys().filter(|(of, _)| *of == file).map(|(_, generation)| *generation).max()
