@@ -5,9 +5,9 @@ use reqwest::Method;
 use tandem_proto::MemberId;
 use tandem_proto::history::{CheckpointReason, FileHistory};
 use tandem_proto::role::Role;
-use tandem_testkit::{Api, LIMIT, LiveSocket, eventually};
+use tandem_testkit::{Api, LIMIT, LiveSocket, Options, eventually};
 
-use crate::{at_rest, python, python_in_sandbox};
+use crate::{at_rest, python, python_in_sandbox, python_on};
 
 async fn type_letters(live: &mut LiveSocket, path: &str, text: &str) -> Result<()> {
     for letter in text.chars() {
@@ -274,5 +274,52 @@ async fn checkpoints_are_made_before_an_import_and_only_by_editors() -> Result<(
     );
     api.restore_checkpoint(&repl, &newest).await?;
     assert_eq!(api.text(&repl, "many/24.txt").await?, "24\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_are_joined_and_thinned_and_the_history_stays_whole() -> Result<()> {
+    let args = ["--save-after", "20ms"].map(str::to_owned).to_vec();
+    let (mut server, api, repl) = python_on(Options { args, ..Options::default() }).await?;
+    api.set_name("Ada").await?;
+    let mut live = api.live(&repl).await?;
+    live.join("main.py").await?;
+    for number in 0..40 {
+        live.append("main.py", &format!("# line {number}\n")).await?;
+        live.stored("main.py").await?;
+    }
+    drop(live);
+    let written = [("# line 0", "Ada"), ("# line 39", "Ada")];
+    check(&api, &repl, "main.py", &written).await?;
+    // The file's beginning, the state before it and 40 lines.
+    assert_eq!(api.replay(&repl, "main.py").await?.frames.len(), 42);
+    server.kill().await?;
+    server.wipe_data_dir()?;
+    server.restart().await?;
+    eventually("the repl is found again", LIMIT, || async {
+        Ok(api.repls().await?.into_iter().find(|known| known.id.to_string() == repl))
+    })
+    .await?;
+    check(&api, &repl, "main.py", &written).await?;
+    assert_eq!(api.replay(&repl, "main.py").await?.frames.len(), 42);
+
+    // The accounts were in the data directory.
+    api.set_name("Ada").await?;
+    server.kill().await?;
+    server.options_mut().args.extend(["--history-raw", "1s"].map(str::to_owned));
+    server.restart().await?;
+    let mut live = api.live(&repl).await?;
+    live.join("main.py").await?;
+    // All that was typed before is older than a second by now.
+    live.listen(Duration::from_millis(1_100)).await?;
+    live.append("main.py", "# the end\n").await?;
+    live.stored("main.py").await?;
+    let frames = eventually("old steps are joined", LIMIT, || async {
+        let frames = api.replay(&repl, "main.py").await?.frames.len();
+        Ok((frames < 10).then_some(frames))
+    })
+    .await?;
+    assert!(frames >= 3, "{frames}");
+    check(&api, &repl, "main.py", &[written[0], written[1], ("# the end", "Ada")]).await?;
     Ok(())
 }

@@ -11,6 +11,7 @@ mod durability;
 mod faults;
 mod files;
 mod history;
+mod history_cost;
 mod leaving;
 mod older_data;
 mod outlive;

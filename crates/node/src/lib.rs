@@ -17,6 +17,7 @@ mod shared;
 mod socket;
 mod web_client;
 
+pub use history::Retention;
 pub use metrics::Metrics;
 pub use node::{Node, OpenRoomError, StartError};
 pub use room::RoomConfig;

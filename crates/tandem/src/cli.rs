@@ -235,6 +235,18 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_SHIP_WITHIN")]
     pub ship_within: Option<String>,
 
+    /// How long every edit is kept in the history [default: 24h]
+    #[arg(long, value_name = "TIME", env = "TANDEM_HISTORY_RAW")]
+    pub history_raw: Option<String>,
+
+    /// How long one step an hour is kept in the history [default: 30days]
+    #[arg(long, value_name = "TIME", env = "TANDEM_HISTORY_HOURLY")]
+    pub history_hourly: Option<String>,
+
+    /// How long one step a day is kept in the history [default: 365days]
+    #[arg(long, value_name = "TIME", env = "TANDEM_HISTORY_DAILY")]
+    pub history_daily: Option<String>,
+
     /// Between saves of what terminals printed [default: 30s]
     #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_TERMINALS_EVERY")]
     pub save_terminals_every: Option<String>,
@@ -294,6 +306,9 @@ impl Options {
             log_mib,
             take_over,
             ship_within,
+            history_raw,
+            history_hourly,
+            history_daily,
             save_terminals_every,
             open,
             token,

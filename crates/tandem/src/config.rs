@@ -116,6 +116,13 @@ impl Config {
         set_time("--idle-grace", options.idle_grace.as_deref(), &mut room.idle_grace)?;
         set_time("--save-after", options.save_after.as_deref(), &mut room.save_after)?;
         set_time("--save-within", options.save_within.as_deref(), &mut room.save_within)?;
+        let history = &mut room.history;
+        set_time("--history-raw", options.history_raw.as_deref(), &mut history.raw)?;
+        set_time("--history-hourly", options.history_hourly.as_deref(), &mut history.hourly)?;
+        set_time("--history-daily", options.history_daily.as_deref(), &mut history.daily)?;
+        if history.raw > history.hourly || history.hourly > history.daily {
+            bail!("--history-raw, --history-hourly and --history-daily must not get shorter");
+        }
         let mut ship = ShipOptions::default();
         set_time("--ship-within", options.ship_within.as_deref(), &mut ship.interval)?;
         if ship.interval.is_zero() {

@@ -9,6 +9,7 @@ mod playback;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod timeline;
 
 use std::time::Instant;
@@ -21,6 +22,7 @@ use tandem_store::{
 };
 
 pub use sessions::Page;
+pub use thin::{Retention, join, thin};
 pub use timeline::Timeline;
 
 /// Stored bytes of packs that are read for one answer.

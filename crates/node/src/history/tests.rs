@@ -1,10 +1,13 @@
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tandem_doc::Document;
 use tandem_proto::history::{HistoryAuthor, REPLAY_MAGIC};
 use tandem_proto::lib0::Reader;
 use tandem_proto::{FileId, Generation, MemberId};
-use tandem_store::{Authors, PackedBase, PackedEdit, PackedFile, Snapshots, WrittenRun};
+use tandem_store::{
+    Authors, HistoryPack, PackedBase, PackedEdit, PackedFile, Snapshots, WrittenRun,
+};
 
 use super::*;
 
@@ -204,4 +207,111 @@ fn what_does_not_fit_is_left_out_and_nothing_panics() {
     timeline.playback(None, None, soon()).unwrap();
     let late = Deadline(Instant::now() - Duration::from_secs(1));
     assert!(matches!(timeline.text_at(u64::MAX, late), Err(HistoryError::TooLong)));
+}
+
+/// A document written by three people over `days`, one letter or so at a time, with deletions.
+fn long_story(seed: u64, days: u64) -> (Vec<PackedEdit>, Vec<(u64, String)>) {
+    use rand::{Rng as _, SeedableRng as _};
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut docs: Vec<Document> = [11, 22, 33].into_iter().map(Document::new).collect();
+    let (mut edits, mut texts) = (Vec::new(), Vec::new());
+    let mut ms = 1_700_000_000_000;
+    let end = ms + days * 24 * 60 * 60 * 1000;
+    while ms < end {
+        ms += random.random_range(1..3_000_000);
+        let who = random.random_range(0..3);
+        let mut text: Vec<char> = docs[who].text().chars().collect();
+        let at = random.random_range(0..=text.len());
+        if random.random_bool(0.4) && at + 2 < text.len() {
+            text.drain(at..at + 2);
+        } else {
+            text.splice(at..at, "añ\n".chars());
+        }
+        let text: String = text.into_iter().collect();
+        let Some(update) = docs[who].replace(&text).unwrap() else { continue };
+        for other in (0..3).filter(|other| *other != who) {
+            docs[other].merge_stored(&update).unwrap();
+        }
+        let author = Some(person(who as u8 + 1).id);
+        edits.push(PackedEdit { ms, author, update: update.into() });
+        texts.push((ms, text));
+    }
+    (edits, texts)
+}
+
+#[test]
+fn thinned_histories_end_alike_and_still_know_who_wrote_what() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    for seed in 0..4 {
+        let (edits, texts) = long_story(seed, 16);
+        let file = FileId::from_random([3; 10]);
+        let pack = |edits: &[PackedEdit]| HistoryPack {
+            people: vec![person(1), person(2), person(3)],
+            files: vec![PackedFile {
+                file,
+                generation: FIRST,
+                base: None,
+                runs: Vec::new(),
+                edits: edits.to_vec(),
+            }],
+        };
+        let timeline = |files: Vec<PackedFile>| {
+            let material = Material {
+                source: HistorySource {
+                    file,
+                    generation: Some(FIRST),
+                    packs: Vec::new(),
+                    waiting: Vec::new(),
+                    people: Vec::new(),
+                    authors: Authors::default(),
+                    state: None,
+                },
+                files,
+                people: Vec::new(),
+                snapshots: Snapshots::default(),
+            };
+            Timeline::new(material, soon()).unwrap()
+        };
+        let whole = timeline(pack(&edits).files);
+        let middle = edits.len() / 2;
+        let joined = join(vec![pack(&edits[..middle]), pack(&edits[middle..])]);
+        assert_eq!(joined, pack(&edits), "joining leaves nothing out");
+
+        let now = edits.last().unwrap().ms;
+        let day = Duration::from_millis(DAY);
+        let retention = Retention { raw: day, hourly: 4 * day, daily: 8 * day };
+        let mut packs = vec![pack(&edits[..middle]), pack(&edits[middle..])];
+        // Once, or bit by bit, as time goes on.
+        let thinned = if seed % 2 == 0 {
+            thin(packs, &HashSet::from([file]), (retention, now), soon()).unwrap()
+        } else {
+            let early = edits[middle].ms;
+            let first =
+                thin(vec![packs.remove(0)], &HashSet::from([file]), (retention, early), soon());
+            let both = vec![first.unwrap(), packs.remove(0)];
+            thin(both, &HashSet::from([file]), (retention, now), soon()).unwrap()
+        };
+        let kept = &thinned.files[0];
+        let left = kept.edits.len();
+        assert!(left < edits.len() && left > 0, "{left} of {}", edits.len());
+        let days = kept.edits.iter().filter(|edit| now - edit.ms > 5 * DAY).count();
+        assert!((1..=5).contains(&days), "{days}");
+        let thinned = timeline(thinned.files.clone());
+        let (end, raw) = (texts.last().unwrap(), now - DAY);
+        assert_eq!(thinned.text_at(u64::MAX, soon()).unwrap(), end.1);
+        for (ms, text) in texts.iter().filter(|(ms, _)| *ms >= raw) {
+            assert_eq!(thinned.text_at(*ms, soon()).unwrap(), *text, "seed {seed}");
+        }
+        for edit in &kept.edits {
+            let then = texts.iter().rev().find(|(ms, _)| *ms <= edit.ms).unwrap();
+            assert_eq!(thinned.text_at(edit.ms, soon()).unwrap(), then.1, "seed {seed}");
+        }
+        let authors = |timeline: &Timeline| {
+            let lines = timeline.blame(soon()).unwrap();
+            lines.iter().flat_map(|run| vec![run.author; run.lines as usize]).collect::<Vec<_>>()
+        };
+        assert!(authors(&thinned) == authors(&whole), "seed {seed}: other authors");
+        let gone = thin(vec![pack(&edits)], &HashSet::new(), (retention, now), soon()).unwrap();
+        assert!(gone.files.is_empty());
+    }
 }

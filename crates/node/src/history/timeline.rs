@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tandem_doc::{Brought, Document, Ledger, Rejected};
 use tandem_proto::history::HistoryAuthor;
 use tandem_proto::{Generation, MemberId};
-use tandem_store::{Authors, WrittenRun};
+use tandem_store::{Authors, PackedFile, WrittenRun};
 
 use super::{Deadline, HistoryError, Material};
 
@@ -68,17 +68,8 @@ impl Timeline {
         let mut timeline = Self { chapters: Vec::new(), people, authors, material };
         let mut now = 0;
         for file in files {
-            let chapter = timeline.chapter(file.generation);
-            chapter.runs.extend(file.runs);
-            if let Some(base) = file.base {
-                now = base.ms.max(now);
-                chapter.push(now, None, base.state, true);
-            }
-            for edit in file.edits {
-                deadline.check()?;
-                now = edit.ms.max(now);
-                chapter.push(now, edit.author, edit.update, false);
-            }
+            deadline.check()?;
+            timeline.chapter(file.generation).take(file, &mut now);
         }
         for (generation, edits) in waiting {
             let chapter = timeline.chapter(generation);
@@ -95,8 +86,7 @@ impl Timeline {
     fn chapter(&mut self, generation: Generation) -> &mut Chapter {
         let at = self.chapters.iter().position(|chapter| chapter.generation == generation);
         let at = at.unwrap_or_else(|| {
-            let (steps, runs, ledger) = (Vec::new(), Vec::new(), Ledger::default());
-            self.chapters.push(Chapter { generation, steps, runs, ledger });
+            self.chapters.push(Chapter::empty(generation));
             self.chapters.len() - 1
         });
         &mut self.chapters[at]
@@ -162,6 +152,31 @@ impl Timeline {
 }
 
 impl Chapter {
+    fn empty(generation: Generation) -> Self {
+        let (steps, runs, ledger) = (Vec::new(), Vec::new(), Ledger::default());
+        Self { generation, steps, runs, ledger }
+    }
+
+    /// The steps of one pack alone.
+    pub(super) fn of(packed: PackedFile) -> Self {
+        let mut chapter = Self::empty(packed.generation);
+        chapter.take(packed, &mut 0);
+        chapter
+    }
+
+    /// Adds what a pack has; `now` is the time so far, which never goes back.
+    fn take(&mut self, packed: PackedFile, now: &mut u64) {
+        self.runs.extend(packed.runs);
+        if let Some(base) = packed.base {
+            *now = base.ms.max(*now);
+            self.push(*now, None, base.state, true);
+        }
+        for edit in packed.edits {
+            *now = edit.ms.max(*now);
+            self.push(*now, edit.author, edit.update, false);
+        }
+    }
+
     fn push(&mut self, ms: u64, author: Option<MemberId>, update: Bytes, is_base: bool) {
         match self.ledger.note(&update) {
             Ok(brought) if brought.is_empty() => {}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::history::Retention;
+
 /// See each field.
 #[derive(Debug, Clone)]
 pub struct RoomConfig {
@@ -21,6 +23,8 @@ pub struct RoomConfig {
     pub save_terminals_every: Duration,
     /// Between a stop signal and a kill.
     pub stop_grace: Duration,
+    /// How long how much of the history of files is kept.
+    pub history: Retention,
 }
 
 impl Default for RoomConfig {
@@ -34,6 +38,7 @@ impl Default for RoomConfig {
             save_within: Duration::from_secs(30),
             save_terminals_every: Duration::from_secs(30),
             stop_grace: Duration::from_secs(2),
+            history: Retention::default(),
         }
     }
 }

@@ -299,6 +299,7 @@ impl Room {
         self.saved.terminals = flushed.terminals;
         self.forget_replaced_scrollback();
         self.history.packed(flushed.history);
+        self.keep_history_small();
         self.shared.log.covered(self.repl, &flushed.covered);
     }
 

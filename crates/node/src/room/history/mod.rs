@@ -8,6 +8,7 @@
 mod asking;
 mod authors;
 mod packing;
+mod upkeep;
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,7 @@ use super::base::LoggedEdit;
 use super::files::Stored;
 pub(super) use authors::{LoggedAuthor, program};
 pub(super) use packing::{CapturedHistory, Packed, store};
+use upkeep::Upkeep;
 
 /// Waiting edits take at most this; beyond it, while the blob store is away, single edits of the
 /// document with the most of them are given up and its next pack begins with its state.
@@ -42,6 +44,7 @@ pub struct History {
     waiting_bytes: usize,
     /// Histories that began in this log: no state came before what waits.
     begun_here: HashSet<Key>,
+    upkeep: Upkeep,
     /// Names and colours of authors.
     people: HashMap<MemberId, HistoryAuthor>,
     /// Bindings in the log that no snapshot has yet.
