@@ -6,7 +6,7 @@ import { RangeSet, type Range } from "@codemirror/state";
 import { Decoration } from "@codemirror/view";
 import type { HistoryAuthor } from "@/gen/api";
 import { safeColour } from "@/session/whereabouts";
-import type { TextChange } from "./timeline";
+import type { TextChange } from "./changes";
 
 export type Authorship = RangeSet<Decoration>;
 export const NOBODY: Authorship = RangeSet.empty;

@@ -8,13 +8,7 @@ import * as Y from "yjs";
 import type { HistoryAuthor } from "@/gen/api";
 import { parseReplay, type Replay } from "@/wire/replay";
 import { type Authorship, NOBODY, written } from "./authorship";
-
-/** Positions are those before the step; changes of a step ascend. */
-export interface TextChange {
-  from: number;
-  to: number;
-  insert: string;
-}
+import { ChangeFinder, type TextChange } from "./changes";
 
 export interface Step {
   ms: number;
@@ -44,6 +38,7 @@ export class Timeline {
   /** When each step is shown, with pauses shortened. */
   private readonly shownAt: number[] = [];
   private readonly frames: Replay["frames"];
+  private share = 0;
 
   constructor({ authors, frames }: Replay) {
     this.authors = authors;
@@ -61,8 +56,13 @@ export class Timeline {
     return new Timeline(parseReplay(bytes));
   }
 
-  /** Replays everything; `onProgress` gets the share that is done. */
-  async prepare(onProgress: (share: number) => void, signal: AbortSignal): Promise<void> {
+  /** The share that is replayed so far; steps of it can be shown already. */
+  get prepared(): number {
+    return this.share;
+  }
+
+  /** Replays everything, and tells whenever there is more to show. */
+  async prepare(onProgress: () => void, signal: AbortSignal): Promise<void> {
     const doc = new Y.Doc({ gc: false });
     const text = doc.getText("content");
     const [base, ...edits] = this.frames;
@@ -70,15 +70,17 @@ export class Timeline {
     let version: Version = { doc: Text.of(text.toString().split("\n")), authorship: NOBODY };
     this.stops.push(version);
     let changes: TextChange[];
+    const finder = new ChangeFinder(text);
     text.observe((event) => {
-      changes = changesOf(event.delta);
+      changes = finder.changesOf(event);
     });
     let until = performance.now() + SLICE_MS;
     for (const [index, { ms, author, update }] of edits.entries()) {
       if (performance.now() > until) {
-        onProgress(index / edits.length);
+        this.share = index / edits.length;
+        onProgress();
         await breathe();
-        if (signal.aborted) break;
+        if (signal.aborted) return doc.destroy();
         until = performance.now() + SLICE_MS;
       }
       changes = [];
@@ -89,7 +91,8 @@ export class Timeline {
     }
     doc.destroy();
     this.frames.length = 0;
-    onProgress(1);
+    this.share = 1;
+    onProgress();
   }
 
   private add(version: Version, step: Step): Version {
@@ -150,20 +153,6 @@ export class Timeline {
 function after({ doc, authorship }: Version, step: Step): Version {
   const changes = ChangeSet.of([...step.changes], doc.length);
   return { doc: changes.apply(doc), authorship: written(authorship, step, changes) };
-}
-
-function changesOf(delta: Y.YTextEvent["delta"]): TextChange[] {
-  const changes: TextChange[] = [];
-  let at = 0;
-  for (const { retain, insert, delete: removed } of delta) {
-    if (retain !== undefined) at += retain;
-    else if (typeof insert === "string") changes.push({ from: at, to: at, insert });
-    else if (removed !== undefined) {
-      changes.push({ from: at, to: at + removed, insert: "" });
-      at += removed;
-    }
-  }
-  return changes;
 }
 
 /** Lets the page draw and answer; timers are throttled in hidden pages, messages are not. */

@@ -19,13 +19,13 @@ interface PlaybackBarProps {
 
 /** Play, pause, where, how fast. */
 export function PlaybackBar({ timeline, player, onEarlier, onLater }: PlaybackBarProps) {
-  const { step, playing, speed } = useSyncExternalStore(player.subscribe, player.getSnapshot);
+  const state = useSyncExternalStore(player.subscribe, player.getSnapshot);
+  const { step, playing, speed, length: all, prepared } = state;
   const now = useNow(60_000, true);
   const edit = timeline.step(step);
   const when = moment(edit?.ms ?? timeline.beginMs, now);
   const author = edit?.author ?? null;
   const name = edit === null ? t.history.begin : (author?.name ?? t.history.somebody);
-  const all = timeline.length;
   return (
     <footer className={styles.player}>
       <div className={styles.track}>
@@ -86,7 +86,11 @@ export function PlaybackBar({ timeline, player, onEarlier, onLater }: PlaybackBa
           <span className={styles.when}>{when}</span>
         </span>
         <span className={styles.space} />
-        <span className={styles.steps}>{t.history.stepOf(step, all)}</span>
+        <span className={styles.steps}>
+          {prepared < 1
+            ? t.history.preparing(Math.floor(prepared * 100))
+            : t.history.stepOf(step, all)}
+        </span>
         <Segmented
           label={t.history.speed}
           value={String(speed)}

@@ -9,6 +9,10 @@ export interface PlayerState {
   step: number;
   playing: boolean;
   speed: Speed;
+  /** Steps that can be shown by now. */
+  length: number;
+  /** Share of the history that they are. */
+  prepared: number;
 }
 
 /** What calls back before the next frame is drawn; `requestAnimationFrame` in the page. */
@@ -23,16 +27,16 @@ export class Player implements Observable<PlayerState> {
   private readonly timeline: Timeline;
   private readonly nextFrame: NextFrame;
   private readonly listeners = new Set<() => void>();
-  private state: PlayerState = { step: 0, playing: false, speed: 1 };
+  private state: PlayerState;
   /** Playing time, milliseconds with pauses shortened. */
   private time = 0;
   private cancel: (() => void) | null = null;
-  /** Called when playing reaches the end. */
-  onEnd: () => void = () => undefined;
 
   constructor(timeline: Timeline, frames: NextFrame = nextFrame) {
     this.timeline = timeline;
     this.nextFrame = frames;
+    const { length, prepared } = timeline;
+    this.state = { step: 0, playing: false, speed: 1, length, prepared };
   }
 
   readonly subscribe = (listener: () => void) => {
@@ -40,6 +44,12 @@ export class Player implements Observable<PlayerState> {
     return () => this.listeners.delete(listener);
   };
   readonly getSnapshot = () => this.state;
+
+  /** The timeline has more to show. */
+  grow(): void {
+    const { length, prepared } = this.timeline;
+    this.set({ length, prepared });
+  }
 
   play(): void {
     if (this.state.playing || this.timeline.length === 0) return;
@@ -51,10 +61,11 @@ export class Player implements Observable<PlayerState> {
       last = now;
       const step = this.timeline.stepAt(this.time);
       if (step !== this.state.step) this.set({ step });
-      if (step >= this.timeline.length) {
-        this.pause();
-        this.onEnd();
-      } else if (this.state.playing) this.cancel = this.nextFrame(advance);
+      const atEnd = step >= this.timeline.length;
+      // Faster than it is read: go on from here when there is more.
+      if (atEnd) this.time = this.timeline.timeOf(step);
+      if (atEnd && this.timeline.prepared === 1) this.pause();
+      else if (this.state.playing) this.cancel = this.nextFrame(advance);
     };
     this.cancel = this.nextFrame(advance);
   }

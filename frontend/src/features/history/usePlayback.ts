@@ -9,6 +9,9 @@ export type Loading =
   | { state: "failed"; reason: string }
   | { state: "ready"; timeline: Timeline; player: Player; nextFrom: number | null };
 
+/** Playing begins when so many steps are there; the rest comes meanwhile. */
+const ENOUGH = 500;
+
 /** Fetches and replays one window of a file's history; `attempt` changes to try again. */
 export function usePlayback(
   { repl, path }: FileOfRepl,
@@ -24,12 +27,16 @@ export function usePlayback(
     const load = async () => {
       const { bytes, nextFrom } = await getReplay(repl, path, { from, to }, signal);
       const timeline = Timeline.read(bytes);
-      await timeline.prepare((share) => {
-        if (!signal.aborted) setLoading({ state: "loading", share });
+      const made = new Player(timeline);
+      player = made;
+      let shown = false;
+      await timeline.prepare(() => {
+        made.grow();
+        if (signal.aborted || shown) return;
+        shown = timeline.length >= ENOUGH || timeline.prepared === 1;
+        if (shown) setLoading({ state: "ready", timeline, player: made, nextFrom });
+        else setLoading({ state: "loading", share: timeline.prepared });
       }, signal);
-      if (signal.aborted) return;
-      player = new Player(timeline);
-      setLoading({ state: "ready", timeline, player, nextFrom });
     };
     setLoading({ state: "loading", share: 0 });
     load().catch((error: unknown) => {
