@@ -18,6 +18,7 @@ mod outlive;
 mod preview;
 mod rights;
 mod running;
+mod shipping;
 mod templates;
 
 use anyhow::Result;

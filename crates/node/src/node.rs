@@ -268,6 +268,7 @@ impl Node {
             let _ = entry.endings.send(Ending::Discard).await;
             entry.handle.finished().await;
         }
+        self.inner.shared.log.forget(repl).await;
     }
 
     /// Which of these commands exist inside sandboxes.

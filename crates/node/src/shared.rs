@@ -22,7 +22,7 @@ pub struct Shared {
     /// Takes the log to the blob store.
     pub shipper: Arc<Shipper>,
     /// What other boots shipped.
-    pub shipped_logs: ShippedLogs,
+    pub shipped_logs: Arc<ShippedLogs>,
     /// Where everything ends up.
     pub blobs: Arc<dyn BlobStore>,
     /// How sandboxes are made.

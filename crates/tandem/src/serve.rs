@@ -100,7 +100,10 @@ async fn serve(
         Some(token) => token.clone(),
         None => secret::load_or_make(&data_dir.file("owner-token"))?,
     };
-    let shipper = Arc::new(Shipper::start(log.clone(), blobs.clone(), config.ship.clone()));
+    let shipped_logs = ShippedLogs::new(blobs.clone(), (data_dir.node(), data_dir.boot()));
+    let shipped_logs = Arc::new(shipped_logs);
+    let shipping = (blobs.clone(), shipped_logs.clone());
+    let shipper = Arc::new(Shipper::start(log.clone(), shipping, config.ship.clone()));
     let registry = Arc::new(std::sync::Mutex::new(Registry::default()));
     let late = LateRouter::default();
     let node = Node::new(Shared {
@@ -108,7 +111,7 @@ async fn serve(
         boot: data_dir.boot(),
         log,
         shipper: shipper.clone(),
-        shipped_logs: ShippedLogs::new(blobs.clone(), (data_dir.node(), data_dir.boot())),
+        shipped_logs,
         blobs: blobs.clone(),
         driver,
         web: WebClient::new(data_dir.node(), WebService::new(late.clone())),

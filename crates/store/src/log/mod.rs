@@ -5,6 +5,7 @@
 //! of fsyncs follows the disk and not the number of typists. A failed fsync ends the log for
 //! ever: after it nobody knows what the kernel dropped, and asking again would lie.
 
+mod coverage;
 mod format;
 mod index;
 mod queue;
@@ -277,6 +278,7 @@ pub struct Log {
     boot: BootId,
     durable: watch::Receiver<Lsn>,
     state: watch::Receiver<LogState>,
+    elsewhere: coverage::Elsewhere,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -303,6 +305,7 @@ impl Log {
                 boot,
                 durable: started.durable,
                 state: started.state,
+                elsewhere: coverage::Elsewhere::default(),
                 writer: Some(started.thread),
             })
         });
@@ -473,6 +476,7 @@ impl Log {
     /// Says that a *committed* manifest of `repl` covers these positions: records up to them
     /// are not replayed any more, and files that nobody needs are deleted.
     pub fn covered(&self, repl: ReplId, positions: &Positions) {
+        self.elsewhere.note(repl, positions, (self.node, self.boot));
         self.shared.covered(repl, positions);
     }
 

@@ -327,6 +327,23 @@ async fn a_crash_leaves_a_log_that_the_next_start_ends_properly() {
 }
 
 #[tokio::test]
+async fn a_forgotten_repl_holds_no_file_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), 1, small()).await;
+    fill(&log, 100).await;
+    log.close().await.unwrap();
+    let log = open(dir.path(), 2, small()).await;
+    fill(&log, 100).await;
+    log.append(record(1, "still queued")).unwrap();
+    for n in 0..3 {
+        log.forget(repl(n)).await;
+    }
+    assert!(log.repls_with_records().is_empty());
+    log.close().await.unwrap();
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
 async fn covered_segments_go_and_the_rest_stays() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 1, small()).await;

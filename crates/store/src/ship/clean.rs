@@ -1,13 +1,16 @@
 //! Housekeeping of what dead boots left: their chunks go once committed manifests cover them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tandem_proto::ReplId;
+use tokio::sync::OnceCell;
 
 use super::ShippedLogs;
 use crate::alive;
+use crate::log::Log;
 use crate::object::ObjectError;
 use crate::position::Positions;
+use crate::repl::list_repls;
 
 /// Chunks that one pass looks into at most.
 const PASS: usize = 500;
@@ -32,6 +35,31 @@ pub struct Cleaned {
     pub chunks: usize,
     /// Old signs of life deleted.
     pub signs: usize,
+}
+
+/// Deletes what dead boots left and, as far as this process knows, nobody needs. What only repls
+/// need that were not opened since the start stays, until they are.
+pub(super) async fn of_dead_boots(logs: &ShippedLogs, log: &Log) -> Result<Cleaned, ObjectError> {
+    // One listing for all: whose folder is gone is gone for good.
+    let living: OnceCell<HashSet<ReplId>> = OnceCell::new();
+    delete_covered(logs, |repl| {
+        let living = &living;
+        async move {
+            if let Some(positions) = log.covered_elsewhere(repl) {
+                return Ok(Committed::Covers(positions));
+            }
+            let living = living
+                .get_or_try_init(|| async {
+                    list_repls(&**logs.blobs()).await.map(|repls| repls.into_iter().collect())
+                })
+                .await?;
+            match living.contains(&repl) {
+                true => Ok(Committed::Unknown),
+                false => Ok(Committed::Gone),
+            }
+        }
+    })
+    .await
 }
 
 /// Deletes the chunks of silent boots that committed manifests cover, and their signs of life.

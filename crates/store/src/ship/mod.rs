@@ -47,6 +47,8 @@ pub struct ShipOptions {
     pub max_backoff: Duration,
     /// Between looks for chunks that are covered.
     pub clean_every: Duration,
+    /// Between looks for what dead boots left.
+    pub housekeep_every: Duration,
 }
 
 impl Default for ShipOptions {
@@ -59,6 +61,7 @@ impl Default for ShipOptions {
             attempt: Duration::from_secs(20),
             max_backoff: Duration::from_secs(10),
             clean_every: Duration::from_secs(5),
+            housekeep_every: Duration::from_secs(300),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::own::OwnChunks;
-use super::{ChunkKey, ShipOptions, ShipState, chunk, log_folder};
+use super::{ChunkKey, ShipOptions, ShipState, ShippedLogs, chunk, clean, log_folder};
 use crate::blob::{BlobError, BlobStore};
 use crate::log::{Log, LogError, Record, Tail};
 use crate::object::{self, ObjectError, ObjectKind};
@@ -42,7 +42,12 @@ pub struct Shipper {
 
 impl Shipper {
     /// Starts shipping what `log` gets, and what earlier boots left in its directory unshipped.
-    pub fn start(log: Arc<Log>, blobs: Arc<dyn BlobStore>, options: ShipOptions) -> Self {
+    /// Also deletes what dead boots shipped and nobody needs; `logs` is where that is read.
+    pub fn start(
+        log: Arc<Log>,
+        (blobs, logs): (Arc<dyn BlobStore>, Arc<ShippedLogs>),
+        options: ShipOptions,
+    ) -> Self {
         let (shipped_sender, shipped) = watch::channel(Lsn(0));
         let (state_sender, state) = watch::channel(ShipState::default());
         let (trouble_sender, trouble) = watch::channel(None);
@@ -59,6 +64,8 @@ impl Shipper {
             abort: abort.clone(),
         });
         let tasks = TaskTracker::new();
+        let keeping = shipping.clone();
+        tasks.spawn(async move { keeping.housekeep(&logs).await });
         let own = shipping.clone();
         let current = tasks.spawn(async move { own.follow(&shipped_sender).await });
         let earlier = shipping.clone();
@@ -354,6 +361,27 @@ impl Shipping {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(self.options.clean_every) => self.clean().await,
+            }
+        }
+    }
+
+    async fn housekeep(&self, logs: &ShippedLogs) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(self.options.housekeep_every) => {}
+            }
+            let done = tokio::select! {
+                () = self.stop.cancelled() => return,
+                done = clean::of_dead_boots(logs, &self.log) => done,
+            };
+            match done {
+                Ok(cleaned) if cleaned.chunks > 0 => {
+                    tracing::info!(chunks = cleaned.chunks, "removed shipped logs of dead servers");
+                }
+                Ok(_) => {}
+                // The store's troubles are told where edits wait for it.
+                Err(error) => tracing::debug!(%error, "no housekeeping now"),
             }
         }
     }

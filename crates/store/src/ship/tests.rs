@@ -125,7 +125,8 @@ impl Bench {
     }
 
     fn ship(&self, log: &Arc<Log>, options: ShipOptions) -> Shipper {
-        Shipper::start(log.clone(), self.blobs.clone(), options)
+        let logs = ShippedLogs::new(self.blobs.clone(), (log.node(), log.boot()));
+        Shipper::start(log.clone(), (self.blobs.clone(), Arc::new(logs)), options)
     }
 
     /// As another machine sees it.
@@ -349,6 +350,34 @@ async fn housekeeping_deletes_what_a_dead_boot_left_covered() {
         delete_covered(&logs, |_| std::future::ready(Ok(state.clone()))).await.unwrap();
         assert_eq!(bench.chunks().await.len(), left + 1, "{state:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_merged_a_dead_ones_log_deletes_it() {
+    let bench = Bench::new();
+    let log = bench.log(7).await;
+    let shipper = bench.ship(&log, quick());
+    let last = log.append(new_record(repl(1), b"one")).unwrap();
+    reached(&shipper, last).await;
+    drop(shipper);
+    bench.blobs.inner.age(Duration::from_secs(120));
+    bench.blobs.inner.put("nodes/now", Bytes::new()).await.unwrap();
+    // It exists, so that only coverage counts.
+    bench.blobs.inner.put(&format!("repls/{}/meta/1.x", repl(1)), Bytes::new()).await.unwrap();
+
+    let other = tempfile::tempdir().unwrap();
+    let own = (node(2), BootId(1));
+    let log = Log::open(&other.path().join("log"), own.0, own.1, LogOptions::default()).await;
+    let log = Arc::new(log.unwrap());
+    let housekeep_every = Duration::from_millis(10);
+    let shipper = bench.ship(&log, ShipOptions { housekeep_every, ..quick() });
+    let lists = || bench.blobs.lists.load(Ordering::SeqCst);
+    let before = lists();
+    until("some passes", async || lists() > before + 3).await;
+    assert_eq!(bench.chunks().await.len(), 2, "nobody has opened the repl yet");
+    log.covered(repl(1), &Positions::from([((node(1), BootId(7)), last), (own, Lsn(9))]));
+    until("the chunk's end", async || bench.chunks().await == ["nodes/now"]).await;
+    shipper.stop().await;
 }
 
 #[tokio::test]
