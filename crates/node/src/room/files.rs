@@ -224,16 +224,24 @@ pub(super) fn refused(error: &LinkError) -> RoomError {
 impl Room {
     /// Logs a change of the tree, applies it and marks the folders that show it.
     pub(super) fn change_tree(&mut self, change: Change) {
+        if self.note_change(change) {
+            self.saved.tree_changed();
+        }
+    }
+
+    /// As [`Room::change_tree`], for what is saved along with something else, such as the size of
+    /// a file whose content changed: each write while people type must not cost a manifest.
+    pub(super) fn note_change(&mut self, change: Change) -> bool {
         let touched = self.tree.apply(&change);
         if touched.is_empty() {
-            return;
+            return false;
         }
         for folder in touched {
             self.live.folder_changed(folder);
         }
         self.log_tree(Logged::Tree(change));
-        self.saved.tree_changed();
         self.touch();
+        true
     }
 
     /// Logs where a file's content is.

@@ -241,8 +241,12 @@ impl Room {
             size: if folder { 0 } else { entry.signature.size },
             ignored: entry.ignored,
         };
-        if self.tree.get(id) != Some(&node) {
-            self.change_tree(Change::Put { id, node });
+        match self.tree.get(id) {
+            Some(known) if *known == node => {}
+            Some(known) if (Node { size: node.size, ..known.clone() }) == node => {
+                self.note_change(Change::Put { id, node });
+            }
+            _ => self.change_tree(Change::Put { id, node }),
         }
         Some(id)
     }
@@ -359,7 +363,7 @@ impl Room {
 
     pub(in crate::room) fn resize_node(&mut self, file: FileId, size: u64) {
         if let Some(node) = self.tree.get(file).cloned() {
-            self.change_tree(Change::Put { id: file, node: Node { size, ..node } });
+            self.note_change(Change::Put { id: file, node: Node { size, ..node } });
         }
     }
 }
