@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tandem_testkit::{Api, FaultProxy, Options, S3Server, Server, eventually, within};
+use tandem_testkit::{FaultProxy, LiveSocket, Options, S3Server, Server, eventually, within};
 use tokio::task::JoinSet;
 
 /// An edit is in the blob store after so long: a second of gathering and the request.
@@ -19,9 +19,7 @@ async fn server_on(s3: &S3Server, proxy: &FaultProxy, args: &[&str]) -> Result<S
     .await
 }
 
-async fn type_for(api: Api, repl: String, time: Duration) -> Result<u64> {
-    let mut live = api.live(&repl).await?;
-    live.join("main.py").await?;
+async fn type_for(mut live: LiveSocket, time: Duration) -> Result<(LiveSocket, u64)> {
     let start = Instant::now();
     let mut edits = 0;
     while start.elapsed() < time {
@@ -30,32 +28,42 @@ async fn type_for(api: Api, repl: String, time: Duration) -> Result<u64> {
         live.listen(Duration::from_millis(150)).await?;
     }
     live.fsynced("main.py").await?;
-    Ok(edits)
+    Ok((live, edits))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_a_second_whatever_the_number_of_repls() -> Result<()> {
-    let most: usize =
-        std::env::var("TANDEM_TEST_REPLS").ok().and_then(|most| most.parse().ok()).unwrap_or(6);
+    // For measuring: 200 repls, and a minute to see the snapshots that come every 30 s.
+    let number = |name, default| {
+        std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+    };
+    let most = number("TANDEM_TEST_REPLS", 6) as usize;
+    let time = Duration::from_secs(number("TANDEM_TEST_SECONDS", 6));
     let s3 = S3Server::start().await?;
     let proxy = FaultProxy::start(s3.address()).await?;
     let server = server_on(&s3, &proxy, &[]).await?;
     let api = server.api();
-    let mut repls = Vec::new();
+    let mut open: Vec<LiveSocket> = Vec::new();
     for count in [1, most] {
-        while repls.len() < count {
-            repls.push(api.create("python").await?.id.to_string());
+        while open.len() < count {
+            let repl = api.create("python").await?.id.to_string();
+            let mut live = api.live(&repl).await?;
+            live.join("main.py").await?;
+            live.append("main.py", "# first\n").await?;
+            live.stored("main.py").await?;
+            open.push(live);
         }
-        let time = Duration::from_secs(10);
         let mut typing = JoinSet::new();
         proxy.take_counts();
         let start = Instant::now();
-        for repl in &repls {
-            typing.spawn(type_for(api.clone(), repl.clone(), time));
+        for live in open.drain(..) {
+            typing.spawn(type_for(live, time));
         }
         let mut edits = 0;
         while let Some(typed) = typing.join_next().await {
-            edits += typed??;
+            let (live, typed) = typed??;
+            edits += typed;
+            open.push(live);
         }
         let seconds = start.elapsed().as_secs_f64();
         let counts = proxy.take_counts();

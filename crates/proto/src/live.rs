@@ -54,7 +54,7 @@ pub mod kind {
 pub enum AckLevel {
     /// In the node's fsynced log.
     Fsynced = 1,
-    /// In the blob store, covered by a committed manifest.
+    /// In the blob store, as a part of the shipped log or in what a committed manifest covers.
     Stored = 2,
 }
 
