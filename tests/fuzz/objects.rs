@@ -291,7 +291,8 @@ impl Target for Chunk {
             }
             log.wait_durable(last).await.expect("writes");
             let store: Arc<dyn BlobStore> = blobs.clone();
-            let shipper = Shipper::start(log, store, ShipOptions::default());
+            let logs = Arc::new(ShippedLogs::new(store.clone(), (node, own)));
+            let shipper = Shipper::start(log, (store, logs), ShipOptions::default());
             shipper.shipped().wait_for(|shipped| *shipped >= last).await.expect("ships");
             shipper.stop().await;
             let chunks = blobs.list("nodes/").await.expect("lists");
