@@ -5,6 +5,7 @@
 //! Nothing here sleeps for a fixed time: everything waits for a condition, under a limit.
 
 mod api;
+mod clock;
 mod collab;
 mod fault;
 mod history;
@@ -21,6 +22,7 @@ mod websocket;
 mod ywebsocket;
 
 pub use api::{Api, Refused};
+pub use clock::JumpingClock;
 pub use collab::{CollabEvent, CollabSocket};
 pub use fault::{Counts, Fault, FaultProxy, Scope};
 pub use history::{Replay, ReplayFrame};

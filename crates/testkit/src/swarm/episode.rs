@@ -17,7 +17,7 @@ use super::plan::{Act, Fall, Plan, Program};
 use super::programs::Programs;
 use super::wire::{Place, Protocol};
 use super::{SwarmReport, hostile, oracle};
-use crate::{Api, FaultProxy, LIMIT, Options, S3Server, Scope, Server, eventually};
+use crate::{Api, FaultProxy, JumpingClock, LIMIT, Options, S3Server, Scope, Server, eventually};
 
 /// How long things happen before everybody comes to rest.
 const LENGTH: Duration = Duration::from_secs(35);
@@ -50,6 +50,8 @@ pub(super) struct Episode {
     born: usize,
     storm: Option<Instant>,
     s3: Option<(S3Server, FaultProxy)>,
+    /// Absent where there is no C compiler.
+    clock: Option<JumpingClock>,
 }
 
 /// What an errand did.
@@ -92,6 +94,8 @@ impl Episode {
         } else {
             None
         };
+        let clock = JumpingClock::new().ok();
+        options.env.extend(clock.iter().flat_map(JumpingClock::env));
         let server = Server::start_with(options).await?;
         let api = server.api();
         let mut this = Self {
@@ -109,6 +113,7 @@ impl Episode {
             born: 0,
             storm: None,
             s3,
+            clock,
         };
         for repl in 0..setting.repls {
             this.make_repl(repl, setting.files).await.context("make a repl")?;
@@ -233,6 +238,14 @@ impl Episode {
                 });
             }
             Act::Hostile { slot, count } => self.attack(*slot, *count),
+            Act::Clock { seconds } => {
+                if let Some(clock) = &self.clock {
+                    // S3 itself refuses whose clock is a quarter of an hour off.
+                    let seconds = if self.s3.is_some() { *seconds % 600 } else { *seconds };
+                    clock.jump(seconds)?;
+                    self.report.jumps += 1;
+                }
+            }
             Act::Weather { weather, time } => {
                 if let Some((_, proxy)) = &self.s3 {
                     let (fault, percent) = weather.fault();

@@ -50,6 +50,8 @@ pub struct SwarmReport {
     pub moves: u64,
     /// Changes of the blob store's weather.
     pub weathers: u64,
+    /// Jumps of the server's wall clock.
+    pub jumps: u64,
     /// Updates that were wrong on purpose.
     pub hostile: u64,
     /// Lines that people and programs wrote.
@@ -72,6 +74,7 @@ impl SwarmReport {
         self.programs += other.programs;
         self.moves += other.moves;
         self.weathers += other.weathers;
+        self.jumps += other.jumps;
         self.hostile += other.hostile;
         self.typed += other.typed;
         self.acked += other.acked;
@@ -85,7 +88,7 @@ impl fmt::Display for SwarmReport {
         write!(
             formatter,
             "{} episodes, {} kills, {} stops, {} lost machines, {} pauses, {} programs, {} moves, \
-             {} storms in the blob store, {} hostile updates; {} lines, {} acked, 0 lost; \
+             {} storms in the blob store, {} jumps of the clock, {} hostile updates; {} lines, {} acked, 0 lost; \
              {} documents begun anew, {} deleted lines came back",
             self.episodes,
             self.kills,
@@ -95,6 +98,7 @@ impl fmt::Display for SwarmReport {
             self.programs,
             self.moves,
             self.weathers,
+            self.jumps,
             self.hostile,
             self.typed,
             self.acked,

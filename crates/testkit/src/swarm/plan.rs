@@ -84,6 +84,8 @@ pub(super) enum Act {
     Run { repl: usize },
     /// Somebody sends updates that are wrong on purpose.
     Hostile { slot: usize, count: usize },
+    /// The server's wall clock jumps, to so many seconds from the right time.
+    Clock { seconds: i64 },
     /// The blob store's weather changes.
     Weather { weather: Weather, time: Duration },
 }
@@ -164,7 +166,12 @@ impl Plan {
             38..76 => Act::Program { slot, program: self.program() },
             76..86 => Act::Move { slot },
             86..89 => Act::Run { repl: slot / self.setting.files },
-            89..94 => Act::Hostile { slot, count: self.random.random_range(1..30) },
+            89..93 => Act::Hostile { slot, count: self.random.random_range(1..30) },
+            93..96 => {
+                // An hour ago, a minute off, a day ahead: a leap, a bad battery, a time server.
+                let all = [0, -3_600, -20, 25, 70, 3_600, 86_400];
+                Act::Clock { seconds: all[self.random.random_range(0..7)] }
+            }
             _ => {
                 use Weather::{Failing, Gone, LosingAnswers, Slow, Throttling};
                 let all = [Slow, Failing, Throttling, LosingAnswers, Gone];
