@@ -119,6 +119,57 @@ async fn malformed_frames_harm_nobody_else() -> Result<()> {
     Ok(())
 }
 
+/// The byte strings that the fuzz tests keep, each as an edit over each protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_updates_reach_nobody_and_not_the_next_opening() -> Result<()> {
+    let (mut server, api, repl) = python().await?;
+    let mut honest = api.live(&repl).await?;
+    let begin = honest.join("main.py").await?.replica.text();
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/update");
+    let mut updates = Vec::new();
+    for file in std::fs::read_dir(corpus)? {
+        let file = file?;
+        // Those are honest edits in a wrong order.
+        if !file.file_name().to_string_lossy().starts_with("out-of-order") {
+            updates.push(std::fs::read(file.path())?);
+        }
+    }
+    assert!(updates.len() > 5, "the corpus is there");
+    // A state vector that claims what cannot be, as an edit and as itself.
+    updates.push(vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]);
+    let address = format!("{repl}/main.py");
+    for update in &updates {
+        let mut own = api.live(&repl).await?;
+        own.join("main.py").await?;
+        own.send_update("main.py", update).await?;
+        let mut stock = YSocket::open(&api, &repl, "main.py").await?;
+        stock.synced().await?;
+        stock.send_sync(2, update).await?;
+        stock.send_sync(0, update).await?;
+        let mut provider = tandem_testkit::CollabSocket::open(&api).await?;
+        provider.join(&address, api.token(), &[0]).await?;
+        provider.send_sync(&address, 2, update).await?;
+        provider.send_sync(&address, 0, update).await?;
+        // Refused, reset or closed: all the same to the others.
+        for socket in [own.socket(), stock.socket(), provider.socket()] {
+            let _ = socket.next_within(Duration::from_millis(20)).await;
+        }
+        honest.append("main.py", "# still here\n").await?;
+        honest.fsynced("main.py").await?;
+    }
+    let text = format!("{begin}{}", "# still here\n".repeat(updates.len()));
+    assert_eq!(honest.text("main.py")?, text, "nothing of it reached another client");
+    assert_eq!(api.text(&repl, "main.py").await?, text);
+
+    server.kill().await?;
+    server.restart().await?;
+    let mut fresh = api.live(&repl).await?;
+    assert_eq!(fresh.join("main.py").await?.replica.text(), text);
+    fresh.append("main.py", "# and on\n").await?;
+    fresh.stored("main.py").await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_update_is_refused_by_number() -> Result<()> {
     let (_server, api, repl) = python().await?;

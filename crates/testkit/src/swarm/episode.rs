@@ -20,7 +20,7 @@ use super::{SwarmReport, hostile, oracle};
 use crate::{Api, FaultProxy, JumpingClock, LIMIT, Options, S3Server, Scope, Server, eventually};
 
 /// How long things happen before everybody comes to rest.
-const LENGTH: Duration = Duration::from_secs(35);
+const LENGTH: Duration = Duration::from_secs(45);
 /// Programs that wait for an earlier one; more are left out.
 const PROGRAMS: usize = 2;
 

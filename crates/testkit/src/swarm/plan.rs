@@ -115,7 +115,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(seed: u64, has_s3: bool) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let storm = random.random_bool(0.4);
+        let storm = random.random_bool(0.5);
         let setting = Setting {
             repls: random.random_range(1..=2),
             files: random.random_range(1..=3),
@@ -123,8 +123,8 @@ impl Plan {
             // Drawn always, so that a seed means the same with and without an S3 server.
             on_s3: random.random_bool(0.4) && has_s3,
             idle_grace: if random.random_bool(0.3) { "500ms" } else { "10m" },
-            pace: Duration::from_millis(if storm { 350 } else { 900 }),
-            falls: if storm { 60 } else { 25 },
+            pace: Duration::from_millis(if storm { 250 } else { 900 }),
+            falls: if storm { 75 } else { 30 },
         };
         Self { random, setting }
     }
