@@ -130,6 +130,7 @@ fn manifest() -> Manifest {
         epoch: Epoch(3),
         seq: 4,
         parent: Some("before".to_owned()),
+        lineage: vec![(Epoch(1), 3)],
         tree_version: 7,
         tree: vec![
             file(1, "src", NodeKind::Folder),

@@ -15,6 +15,7 @@ mod history_cost;
 mod leaving;
 mod older_data;
 mod outlive;
+mod owners;
 mod preview;
 mod rights;
 mod running;

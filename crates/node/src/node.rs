@@ -395,14 +395,21 @@ impl Node {
 
     /// Ends all rooms: flushes, and stops sandboxes or leaves them for the next server.
     pub async fn shutdown(&self, keep_sandboxes: bool) {
-        self.inner.stopping.cancel();
         let ending = if keep_sandboxes { Ending::KeepSandbox } else { Ending::Stop };
-        let entries = self.entries();
-        for (_, _, _, endings) in &entries {
-            let _ = endings.send(ending).await;
-        }
+        self.inner.stopping.cancel();
+        // No room opens from here on but those that are just opening, which hold their lock.
+        let cells: Vec<Cell> = self.inner.rooms.iter().map(|cell| cell.value().clone()).collect();
+        let told = cells.into_iter().map(|cell| async move {
+            if let Some(entry) = &*cell.lock().await {
+                let _ = entry.endings.send(ending).await;
+            }
+        });
         self.inner.tasks.close();
-        if tokio::time::timeout(SHUTDOWN, self.inner.tasks.wait()).await.is_err() {
+        let ended = async {
+            futures_util::future::join_all(told).await;
+            self.inner.tasks.wait().await;
+        };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
             tracing::error!("some repls did not close in time; their edits are in the log");
         }
         if let Err(error) = self.inner.shared.log.flush().await {

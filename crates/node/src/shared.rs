@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::Rng as _;
 use tandem_proto::{BootId, CheckpointId, FileId, NodeId, ReplId, SandboxId, TerminalId};
 use tandem_sandbox::{Limits, SandboxDriver};
+use tandem_store::alive::Alive;
 use tandem_store::ship::{ShippedLogs, Shipper};
 use tandem_store::{BlobStore, Log};
 
@@ -23,6 +24,8 @@ pub struct Shared {
     pub shipper: Arc<Shipper>,
     /// What other boots shipped.
     pub shipped_logs: Arc<ShippedLogs>,
+    /// This server's signs of life, and who else gives any.
+    pub alive: Arc<Alive>,
     /// Where everything ends up.
     pub blobs: Arc<dyn BlobStore>,
     /// How sandboxes are made.

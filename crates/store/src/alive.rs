@@ -80,6 +80,9 @@ pub enum Others {
 /// Signs of life of one server, until [`Alive::stop`].
 #[derive(Debug)]
 pub struct Alive {
+    blobs: Arc<dyn BlobStore>,
+    heartbeat: Heartbeat,
+    options: AliveOptions,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -112,7 +115,8 @@ impl Alive {
         let until = stop.clone();
         tasks.spawn(async move { beating.run(until).await });
         tasks.close();
-        let alive = Self { tasks, stop };
+        let alive =
+            Self { blobs: blobs.clone(), heartbeat: heartbeat.clone(), options, tasks, stop };
         match make_way(&*blobs, &heartbeat, options).await {
             Ok(()) => Ok(alive),
             Err(error) => {
@@ -120,6 +124,19 @@ impl Alive {
                 Err(error)
             }
         }
+    }
+
+    /// Other nodes that live on this blob store with a database of their own and that this server
+    /// has to give way to. Whoever started with orders to take over gives way to nobody.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    pub async fn strangers(&self) -> Result<Vec<NodeId>, ObjectError> {
+        if self.options.others == Others::TakeOver {
+            return Ok(Vec::new());
+        }
+        let found = fresh(&*self.blobs, &self.heartbeat, self.options.silence).await?;
+        Ok(found.into_keys().map(|(node, _)| node).collect())
     }
 
     /// Ends the signs of life and removes the last one: another server may start at once.

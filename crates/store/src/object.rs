@@ -34,6 +34,7 @@ pub(crate) enum ObjectKind {
     Scrollback = 7,
     LogChunk = 8,
     Heartbeat = 9,
+    Claim = 10,
     History = 16,
 }
 

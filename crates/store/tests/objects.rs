@@ -14,7 +14,7 @@ use tandem_store::{
     Authors, BlobStore, CatalogueRecord, Content, ContentHash, Eol, Grain, HistoryPack, Manifest,
     NewSnapshot, NodeKind, ObjectError, PackedBase, PackedEdit, PackedFile, ReplStore,
     StoredCheckpoint, StoredDocument, StoredLink, StoredMember, StoredPack, Swept, TreeNode,
-    list_repls, load_catalogue,
+    join_lineage, list_repls, load_catalogue,
 };
 
 fn store() -> (Arc<MemoryStore>, ReplStore) {
@@ -55,6 +55,7 @@ fn manifest(repl: ReplId, epoch: u64, seq: u64) -> Manifest {
         epoch: Epoch(epoch),
         seq,
         parent: Some("before".to_owned()),
+        lineage: Vec::new(),
         tree_version: 7,
         tree: vec![
             file(1, "src", NodeKind::Folder, Content::None),
@@ -107,6 +108,63 @@ async fn a_corrupt_manifest_is_reported_and_a_newer_format_stops() {
     replace(&blobs, &old, |bytes| bytes.truncate(20)).await;
     let none = store.load_head(None).await;
     assert!(matches!(none, Err(ObjectError::Corrupt { .. })), "all corrupt is not empty: {none:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_behind_does_not_hide_newer_states() {
+    let (_, store) = store();
+    let old = store.put_manifest(&manifest(store.repl(), 4, 7)).await.unwrap();
+    store.put_manifest(&manifest(store.repl(), 3, 99)).await.unwrap();
+    assert_eq!(store.load_head(Some(&old)).await.unwrap().unwrap().key, old);
+    let later = store.put_manifest(&manifest(store.repl(), 4, 8)).await.unwrap();
+    assert_eq!(store.load_head(Some(&old)).await.unwrap().unwrap().key, later);
+    let newest = store.put_manifest(&manifest(store.repl(), 6, 1)).await.unwrap();
+    assert_eq!(store.load_head(Some(&old)).await.unwrap().unwrap().key, newest);
+}
+
+#[tokio::test]
+async fn an_epoch_has_one_owner() {
+    let (_, store) = store();
+    let (one, other) = (NodeId::from_random([1; 10]), NodeId::from_random([2; 10]));
+    assert!(store.claim(Epoch(3), one, BootId(1)).await.unwrap());
+    assert_eq!(store.highest_epoch().await.unwrap(), Epoch(3), "an opening that saved nothing");
+    assert!(!store.claim(Epoch(3), other, BootId(2)).await.unwrap());
+    assert!(store.claim(Epoch(4), other, BootId(2)).await.unwrap());
+    let both = tokio::join!(
+        store.claim(Epoch(9), one, BootId(1)),
+        store.claim(Epoch(9), other, BootId(2))
+    );
+    assert!(!(both.0.unwrap() && both.1.unwrap()), "two owners");
+}
+
+#[tokio::test]
+async fn what_is_beside_the_line_of_the_head_is_found() {
+    let (_, store) = store();
+    for (epoch, seq) in [(1, 5), (2, 1), (2, 2), (2, 3), (2, 4), (3, 1), (5, 1)] {
+        store.put_manifest(&manifest(store.repl(), epoch, seq)).await.unwrap();
+    }
+    // Epoch 2 wrote on after its second, from which epoch 4 began; epoch 3 was lost altogether.
+    let head =
+        Manifest { lineage: vec![(Epoch(1), 5), (Epoch(2), 2)], ..manifest(store.repl(), 4, 9) };
+    let branches = store.branches(head.epoch, &head.lineage).await.unwrap();
+    let found: Vec<_> = branches
+        .iter()
+        .map(|branch| {
+            let fork = branch.fork.as_ref().map(|fork| (fork.epoch.0, fork.seq));
+            (branch.manifest.epoch.0, branch.manifest.seq, fork)
+        })
+        .collect();
+    assert_eq!(found, [(2, 4, Some((2, 2))), (3, 1, None)]);
+
+    let mut lineage = head.descend();
+    assert_eq!(lineage, [(Epoch(1), 5), (Epoch(2), 2), (Epoch(4), 9)]);
+    for branch in &branches {
+        join_lineage(&mut lineage, &branch.manifest);
+    }
+    let next = Manifest { lineage, ..manifest(store.repl(), 6, 1) };
+    let left = store.branches(next.epoch, &next.lineage).await.unwrap();
+    assert_eq!(left.len(), 1, "only epoch 5 is new: {left:?}");
+    assert!(store.branches(Epoch(9), &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]

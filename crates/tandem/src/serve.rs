@@ -79,7 +79,7 @@ async fn serve(
         boot: data_dir.boot(),
         database: database_name(&database, data_dir.node()),
     };
-    let alive = Alive::start(blobs.clone(), heartbeat, config.alive).await?;
+    let alive = Arc::new(Alive::start(blobs.clone(), heartbeat, config.alive).await?);
     templates::seed(&blobs, &data_dir.file("templates.tmp")).await?;
 
     let driver = process::driver(&config, launcher)?;
@@ -112,6 +112,7 @@ async fn serve(
         log,
         shipper: shipper.clone(),
         shipped_logs,
+        alive: alive.clone(),
         blobs: blobs.clone(),
         driver,
         web: WebClient::new(data_dir.node(), WebService::new(late.clone())),

@@ -257,6 +257,23 @@ impl Server {
         Ok(())
     }
 
+    /// Stops the server's process where it is, as a suspended virtual machine does. Its sockets
+    /// stay open and nobody answers.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pause(&self) -> Result<()> {
+        signal(self.pid, Signal::STOP)
+    }
+
+    /// Lets a paused server go on.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn resume(&self) -> Result<()> {
+        signal(self.pid, Signal::CONT)
+    }
+
     /// Stops the server in good order with SIGTERM.
     ///
     /// # Errors

@@ -217,10 +217,16 @@ impl Documents {
         self.slots.len()
     }
 
-    /// Whether a document is being loaded whose last edits only the log has.
+    /// A document that is being loaded and whose last edits only the log has.
+    pub fn loading_with_log(&self) -> Option<FileId> {
+        self.slots.iter().find_map(|(file, slot)| match slot {
+            Slot::Loading(loading) if !loading.after.is_empty() => Some(*file),
+            _ => None,
+        })
+    }
+
+    /// Whether there is one of those.
     pub fn is_loading_with_log(&self) -> bool {
-        self.slots
-            .values()
-            .any(|slot| matches!(slot, Slot::Loading(loading) if !loading.after.is_empty()))
+        self.loading_with_log().is_some()
     }
 }

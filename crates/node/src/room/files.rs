@@ -295,6 +295,15 @@ impl Room {
             let bytes = tandem_doc::text::encode_file(&document.doc.text(), document.format);
             return drop(reply.send(Ok((FileContent::Bytes(bytes.into()), entry))));
         }
+        if self.documents.slot_mut(id).is_some() {
+            // What is stored lacks the edits that it is being loaded with.
+            let path = path.clone();
+            return self.when_loaded(id, move |room| room.read_file(&path, reply));
+        }
+        if self.saved.is_unrecovered(id) {
+            let reason = "its last edits are in the log and cannot be read".to_owned();
+            return drop(reply.send(Err(RoomError::Unavailable(reason))));
+        }
         if let Some(link) = self.sandbox.ready_link() {
             let content = FileContent::Disk(link.clone(), path.clone(), entry.size);
             return drop(reply.send(Ok((content, entry))));

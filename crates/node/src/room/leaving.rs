@@ -211,13 +211,17 @@ impl Room {
                     self.save_terminals(Box::new(Room::save_and_close));
                 }
             }
-            Ending::LostLease | Ending::Discard => {
-                let reason = if ending == Ending::Discard {
-                    "the repl was deleted"
-                } else {
-                    "the repl moved to another server"
-                };
-                self.peers.close_all(if ending == Ending::Discard { 4404 } else { 1012 }, reason);
+            Ending::LostLease => {
+                self.peers.close_all(1012, "the repl moved to another server");
+                self.lease.expire();
+                // What only this one has is put beside the line of the head: the new holder
+                // merges it.
+                if matches!(self.leaving.phase, Phase::Staying | Phase::Grace(_)) {
+                    self.settle();
+                }
+            }
+            Ending::Discard => {
+                self.peers.close_all(4404, "the repl was deleted");
                 self.lease.expire();
                 self.saved.give_up();
                 if !matches!(self.leaving.phase, Phase::Closing | Phase::Left) {

@@ -446,6 +446,9 @@ pub(super) async fn stored_text(
 ) -> Result<Bytes, String> {
     let snapshots =
         store.get_snapshots(file, generation).await.map_err(|error| error.to_string())?;
+    if snapshots.found.is_empty() {
+        return Err("it has no snapshot in the blob store".to_owned());
+    }
     let client_id = shared.random_client_id();
     let doc = load_all(client_id, &snapshots)?;
     Ok(text::encode_file(&doc.text(), format).into())

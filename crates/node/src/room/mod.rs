@@ -14,6 +14,7 @@ mod export;
 mod files;
 mod flush;
 mod history;
+mod late;
 mod leaving;
 mod live;
 mod loading;
@@ -141,6 +142,7 @@ pub struct Room {
     saved: Saved,
     history: History,
     troubles: Troubles,
+    late: late::Late,
     leaving: Leaving,
     summary: watch::Sender<Summary>,
     closing: CancellationToken,
@@ -413,6 +415,7 @@ impl Room {
             self.disk.deadline(&self.documents),
             self.saved.deadline(),
             self.uploads.deadline(),
+            self.late.deadline(),
             self.leaving.deadline(),
             self.live.deadline(),
             self.saving.deadline(),
@@ -428,6 +431,7 @@ impl Room {
         self.upload_if_due(now);
         self.flush_if_due(now);
         self.save_terminals_if_due(now);
+        self.look_for_late(now);
         self.expire_awareness();
         self.resume_put_off();
         self.leave_if_due(now);

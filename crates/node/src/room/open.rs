@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_proto::{Generation, ReplId};
+use tandem_proto::{Epoch, Generation, ReplId};
 use tandem_sandbox::Sandbox;
 use tandem_store::{ObjectError, ReplStore};
 use tokio::sync::{mpsc, watch};
@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::flush::Saved;
+use super::late::Late;
 use super::leaving::Leaving;
 use super::live::Live;
 use super::mailbox::MAILBOX;
 use super::people::Peers;
-use super::replay::{Loaded, replay};
+use super::replay::{Loaded, replay, unite};
 use super::sandbox::SandboxState;
 use super::terminals::Terminals;
 use super::troubles::Troubles;
@@ -25,6 +26,9 @@ use super::{Ending, Project, Room, RoomHandle, Summary};
 use crate::lease::{HeldLease, wall_ms};
 use crate::shared::Shared;
 use crate::web_client::WebError;
+
+/// Epochs that are tried.
+const CLAIMS: usize = 8;
 
 /// Why a room cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,15 +85,16 @@ pub(crate) async fn open(
     sandbox: Option<Sandbox>,
 ) -> Result<Opened, OpenError> {
     let store = ReplStore::new(shared.blobs.clone(), repl);
-    let (lease, head) = take_lease(&shared, &store).await?;
-    let head = store.load_head(head.as_deref()).await?.ok_or(OpenError::Missing)?;
+    let (lease, database_head) = take_lease(&shared, &store).await?;
+    let head = store.load_head(database_head.as_deref()).await?.ok_or(OpenError::Missing)?;
     // What the manifest contains is not replayed: its log may have gone in parts.
     shared.log.covered(repl, &head.manifest.covered);
     let records = shared.log.replay(repl).await.map_err(|error| match error {
         tandem_store::LogError::Damaged { .. } => OpenError::Corrupt(error.to_string()),
         error => OpenError::Unavailable(error.to_string()),
     })?;
-    let loaded = replay(&head.manifest, records)?;
+    let shipped = shared.shipped_logs.records(repl, &head.manifest.covered).await?;
+    let loaded = replay(&head.manifest, unite(records, shipped))?;
     let notices = match head.damaged.len() {
         0 => shared.notices.clone(),
         count => {
@@ -98,24 +103,45 @@ pub(crate) async fn open(
             notices
         }
     };
-    Ok(build(shared, store, lease, (head.key, loaded), (sandbox, notices)))
+    let saved = Saved::new(&head, database_head, (loaded.covered.clone(), loaded.older.clone()));
+    Ok(build(shared, store, lease, (saved, loaded), (sandbox, notices)))
 }
 
+/// Takes the repl at an epoch that nobody ever had: above what the database and the blob store
+/// know, and with no other name under it.
 pub(super) async fn take_lease(
     shared: &Arc<Shared>,
     store: &ReplStore,
 ) -> Result<(HeldLease, Option<String>), OpenError> {
-    let seen = store.highest_epoch().await?;
-    let lease = shared.web.lease(store.repl(), seen).await?;
-    let held = HeldLease::new(lease.epoch, Duration::from_millis(lease.lasts_ms));
-    Ok((held, lease.head))
+    let mut seen = store.highest_epoch().await?;
+    let strangers = shared.alive.strangers().await?;
+    if !strangers.is_empty() {
+        // It opened the repl after us and may not know of us: taking the repl back would make the
+        // two of us take turns for ever.
+        let holders = store.claimants(seen).await?;
+        if let Some(holder) = holders.iter().find(|holder| strangers.contains(holder)) {
+            return Err(OpenError::Held(format!(
+                "another server (node {holder}) with a database of its own has this repl; stop one of the two"
+            )));
+        }
+    }
+    for _ in 0..CLAIMS {
+        let lease = shared.web.lease(store.repl(), seen).await?;
+        if store.claim(lease.epoch, shared.node, shared.boot).await? {
+            let held = HeldLease::new(lease.epoch, Duration::from_millis(lease.lasts_ms));
+            return Ok((held, lease.head));
+        }
+        // So that two do not meet at every next one as well.
+        seen = Epoch(lease.epoch.0 + rand::random_range(0..8));
+    }
+    Err(OpenError::Held("other servers without this database open this repl all the time".into()))
 }
 
 fn build(
     shared: Arc<Shared>,
     store: ReplStore,
     lease: HeldLease,
-    (head, loaded): (String, Loaded),
+    (saved, loaded): (Saved, Loaded),
     (sandbox, notices): (Option<Sandbox>, Vec<String>),
 ) -> Opened {
     let (inbox_sender, inbox) = mpsc::channel(MAILBOX);
@@ -148,7 +174,8 @@ fn build(
         saving: super::terminals::Saving::default(),
         uploads: super::uploads::Uploads::default(),
         project: Project::default(),
-        saved: Saved::new(Some(head), 1, (loaded.covered, loaded.older)),
+        saved,
+        late: Late::new(loaded.late),
         leaving: Leaving::new(shared.room.idle_grace),
         summary: summary_sender,
         closing: closing.clone(),

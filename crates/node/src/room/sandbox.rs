@@ -284,6 +284,10 @@ impl Room {
     /// of their merge with the disk.
     pub(super) fn fill_sandbox(&mut self) {
         let Some(link) = self.sandbox.link().cloned() else { return };
+        if let Some(file) = self.documents.loading_with_log() {
+            // What is stored of it is older than what people had.
+            return self.when_loaded(file, Room::fill_sandbox);
+        }
         let mut folders = Vec::new();
         let mut ready = Vec::new();
         let mut bases = Vec::new();

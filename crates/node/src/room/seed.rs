@@ -70,6 +70,7 @@ pub(crate) async fn seed(
         epoch: lease.epoch,
         seq: 0,
         parent: None,
+        lineage: Vec::new(),
         tree_version: tree.version(),
         tree: tree.iter().filter_map(|(id, node)| tree_node(id, node, None)).collect(),
         // Damage older than the repl is not its own.

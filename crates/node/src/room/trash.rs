@@ -87,8 +87,17 @@ impl Room {
         if self.tree.find(path).is_some() {
             return drop(reply.send(Err(TreeError::Exists.into())));
         }
+        self.bring_back(deleted, |room, answer| room.reply_durably(reply, answer));
+    }
+
+    /// Puts files and what is in them at their path, in the sandbox as well.
+    pub(super) fn bring_back(
+        &mut self,
+        deleted: Deleted,
+        then: impl FnOnce(&mut Room, Result<TreeEntry, RoomError>) + Send + 'static,
+    ) {
         let link = self.sandbox.ready_link().cloned();
-        let (shared, store, root) = (self.shared.clone(), self.store.clone(), path.clone());
+        let (shared, store, root) = (self.shared.clone(), self.store.clone(), deleted.path.clone());
         self.spawn(async move {
             let restored = match link {
                 None => Ok(()),
@@ -103,7 +112,7 @@ impl Room {
             };
             Box::new(move |room: &mut Room| {
                 let answer = restored.and_then(|()| room.put_back(deleted));
-                room.reply_durably(reply, answer);
+                then(room, answer);
             }) as Continuation
         });
     }
@@ -175,6 +184,8 @@ async fn contents(
             (Kind::File, Some(Stored::Blob(blob))) => {
                 store.get_blob(blob).await.map_err(|error| error.to_string())?
             }
+            // Only the log has it: it is written when it is loaded.
+            (Kind::File, Some(Stored::Document { snapshot: None, .. })) => continue,
             (Kind::File, Some(Stored::Document { generation, format, .. })) => {
                 super::loading::stored_text(shared, store, *id, *generation, *format).await?
             }

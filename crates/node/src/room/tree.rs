@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use tandem_proto::{FileId, RelPath, limits};
 
+/// What file systems allow.
+const MAX_NAME_BYTES: usize = 255;
+
 /// What a node of the tree is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -186,6 +189,25 @@ impl Tree {
         Ok((changes, at))
     }
 
+    /// A name that is free in a folder, as close to this one as can be: `a.txt`, `a (2).txt`, …
+    pub fn free_name(&self, folder: FileId, name: &str) -> String {
+        if self.child(folder, name).is_none() {
+            return name.to_owned();
+        }
+        let (stem, ending) = match name.rfind('.').filter(|at| *at > 0) {
+            Some(at) => name.split_at(at),
+            None => (name, ""),
+        };
+        // Long names would exceed the limit with a number behind.
+        let keep = MAX_NAME_BYTES.saturating_sub(ending.len() + 12);
+        let end = (0..=keep.min(stem.len())).rev().find(|at| stem.is_char_boundary(*at));
+        let stem = &stem[..end.unwrap_or(0)];
+        (2_u64..)
+            .map(|number| format!("{stem} ({number}){ending}"))
+            .find(|name| self.child(folder, name).is_none())
+            .unwrap_or_default()
+    }
+
     /// Checks a move. The target's parent must exist.
     pub fn plan_move(&self, id: FileId, to: &RelPath) -> Result<Change, TreeError> {
         let node = self.get(id).ok_or(TreeError::NotFound)?;
@@ -338,6 +360,19 @@ mod tests {
         assert_eq!(tree.plan_move(id(1), &path("app.py")), Err(TreeError::Exists));
         assert_eq!(tree.plan_move(id(1), &path("none/x")), Err(TreeError::NotFound));
         assert_eq!(tree.plan_move(id(1), &path("app.py/x")), Err(TreeError::NotAFolder));
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let mut tree = sample();
+        assert_eq!(tree.free_name(id(1), "other.py"), "other.py");
+        assert_eq!(tree.free_name(id(1), "main.py"), "main (2).py");
+        tree.apply(&Change::Put { id: id(4), node: node(id(1), "main (2).py", Kind::File) });
+        assert_eq!(tree.free_name(id(1), "main.py"), "main (3).py");
+        let long = format!("{}.py", "ü".repeat(126));
+        tree.apply(&Change::Put { id: id(5), node: node(id(1), &long, Kind::File) });
+        assert!(tree.free_name(id(1), &long).len() <= MAX_NAME_BYTES);
+        assert_eq!(tree.free_name(FileId::ROOT, "src"), "src (2)");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::{BlobRef, StoredPack};
 use crate::hash::ContentHash;
 use crate::position::Positions;
 
+/// Epochs in [`Manifest::lineage`].
+pub(super) const MAX_LINEAGE: usize = 64;
+
 /// One saved state of a repl. Fields that are added later have defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -20,6 +23,10 @@ pub struct Manifest {
     pub seq: u64,
     /// Key of the manifest before it.
     pub parent: Option<String>,
+    /// Of each earlier epoch, the last manifest that this one descends from or has merged; oldest
+    /// first. What is stored beside this line was written by somebody who had lost the repl.
+    #[serde(default)]
+    pub lineage: Vec<(Epoch, u64)>,
     /// Counts changes of the tree.
     pub tree_version: u64,
     /// All files and folders, tombstones included, in any order.

@@ -4,6 +4,7 @@
 //! ```text
 //! repls/<repl>/e<epoch>/s/<file>/<generation>-<lsn>.<random>   snapshot
 //! repls/<repl>/e<epoch>/m/<seq>.<random>                       manifest
+//! repls/<repl>/e<epoch>/o/<random>                             who opened it at this epoch
 //! repls/<repl>/meta/<seq>.<random>                             catalogue record
 //! repls/<repl>/b/<blake3>                                      blob or bundle of small files
 //! repls/<repl>/h/<from>-<to>.<random>                          history pack
@@ -12,6 +13,7 @@
 
 mod blobs;
 mod catalogue;
+mod claim;
 mod history;
 mod manifest;
 mod named;
@@ -29,6 +31,7 @@ use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 pub use blobs::{BlobReader, BlobRef};
 pub use catalogue::{Catalogue, CatalogueRecord, StoredLink, StoredMember, load_catalogue};
+pub use claim::{Branch, join_lineage};
 pub use history::{
     Authors, Grain, HistoryPack, PackedBase, PackedEdit, PackedFile, StoredPack, WrittenRun,
 };
@@ -137,21 +140,31 @@ impl ReplStore {
         Ok(manifest)
     }
 
-    /// The newest saved state: the manifest at `hint`, which the metadata database knows, or
-    /// else the valid one with the highest epoch and number. `None` only when there is no
-    /// manifest at all.
+    /// The newest saved state: the valid manifest with the highest epoch and number, but none
+    /// before the one at `hint`, which the metadata database knows. The database may be behind
+    /// (it was restored from a backup, or its answer was lost), never ahead. `None` only when
+    /// there is no manifest at all.
     ///
     /// # Errors
     /// See [`ObjectError`]. A hint that leads to nothing is an error, not a reason to guess.
     pub async fn load_head(&self, hint: Option<&str>) -> Result<Option<Head>, ObjectError> {
-        if let Some(key) = hint {
-            let manifest = self.get_manifest(key).await?;
-            return Ok(Some(Head { key: key.to_owned(), manifest, damaged: Vec::new() }));
-        }
+        let least = match hint {
+            Some(hint) => {
+                self.check_own(hint)?;
+                parse_manifest_key(self.folder(), hint)
+            }
+            None => None,
+        };
         let mut damaged = Vec::new();
         let mut first_error = None;
         for epoch in self.epochs().await?.into_iter().rev() {
-            for (_, key) in self.manifest_keys(epoch).await?.into_iter().rev() {
+            if least.is_some_and(|(least, _)| epoch < least) {
+                break;
+            }
+            for (seq, key) in self.manifest_keys(epoch).await?.into_iter().rev() {
+                if least.is_some_and(|least| (epoch, seq) <= least) {
+                    break;
+                }
                 match self.get_manifest(&key).await {
                     Ok(manifest) => return Ok(Some(Head { key, manifest, damaged })),
                     Err(error @ ObjectError::Corrupt { .. }) => {
@@ -162,6 +175,10 @@ impl ReplStore {
                     Err(error) => return Err(error),
                 }
             }
+        }
+        if let Some(key) = hint {
+            let manifest = self.get_manifest(key).await?;
+            return Ok(Some(Head { key: key.to_owned(), manifest, damaged }));
         }
         first_error.map_or(Ok(None), Err)
     }

@@ -141,6 +141,22 @@ impl ReplStore {
         Ok(index)
     }
 
+    /// Keys of the snapshots of all epochs but one.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    pub async fn snapshots_beside(
+        &self,
+        own: Epoch,
+    ) -> Result<Vec<(FileId, Generation, String)>, ObjectError> {
+        let listed = self.blobs.list(&format!("{}e", self.folder())).await?;
+        let keys = listed.into_iter().filter_map(|info| {
+            let (epoch, file, generation, _) = parse_key(self.folder(), &info.key)?;
+            (epoch != own).then_some((file, generation, info.key))
+        });
+        Ok(keys.collect())
+    }
+
     /// Reads what makes up a document. Nothing found is an empty answer; whether that is right,
     /// the manifest knows.
     ///

@@ -79,7 +79,10 @@ impl ReplStore {
             }
             let needed = match snapshots::parse_key(self.folder(), &info.key) {
                 Some(snapshot) => !self.contained(snapshot, &named, &mut merged).await?,
-                None => !self.is_known(&info.key),
+                None => match self.claim_epoch(&info.key) {
+                    Some(claimed) => claimed >= epoch,
+                    None => !self.is_known(&info.key),
+                },
             };
             if !needed {
                 unneeded.push(info);

@@ -63,10 +63,9 @@ impl Room {
         }
         // The manifest of this flush is the state; the one of the next flush names it.
         self.when_saved(move |room, outcome| {
-            let manifest = match (outcome, room.saved.head()) {
-                (Ok(()), Some(head)) => head.to_owned(),
-                (Ok(()), None) => String::new(),
-                (Err(reason), _) => return then(room, Err(RoomError::Unavailable(reason))),
+            let manifest = match outcome {
+                Ok(()) => room.saved.head().to_owned(),
+                Err(reason) => return then(room, Err(RoomError::Unavailable(reason))),
             };
             let stored = room.note_checkpoint(new, manifest);
             room.when_saved(move |room, outcome| {

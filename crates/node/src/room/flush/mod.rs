@@ -10,14 +10,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tandem_proto::{FileId, Lsn};
-use tandem_store::{LogError, Manifest, Positions, ReplStore, StoredTerminal};
+use tandem_proto::{Epoch, FileId, Lsn};
+use tandem_store::{
+    Head, LogError, Manifest, Positions, ReplStore, StoredTerminal, join_lineage, merge_positions,
+};
 
 use self::documents::Captured;
 use super::files::Stored;
 use super::history::{CapturedHistory, Packed};
 use super::mailbox::{Reply, RoomError};
-use super::{Continuation, Room};
+use super::{Continuation, Ending, Room};
 use crate::lease::wall_ms;
 use crate::shared::Shared;
 
@@ -45,8 +47,11 @@ pub struct Saved {
     given_up: bool,
     /// Terminals that the newest committed manifest names.
     pub terminals: Vec<StoredTerminal>,
-    head: Option<String>,
+    head: String,
+    /// The head that the database knows, which it has to be told when it moves.
+    database_head: Option<String>,
     next_seq: u64,
+    lineage: Vec<(Epoch, u64)>,
     /// What the manifest at the opening contained, and the same with the replayed log above it.
     covered: (Positions, Positions),
     /// Documents whose edits only the log has, and that could not be loaded.
@@ -55,8 +60,12 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Nothing owed above this head.
-    pub fn new(head: Option<String>, next_seq: u64, covered: (Positions, Positions)) -> Self {
+    /// Nothing owed above this head; the database may know an older one.
+    pub fn new(
+        head: &Head,
+        database_head: Option<String>,
+        covered: (Positions, Positions),
+    ) -> Self {
         Self {
             unsaved: HashSet::new(),
             tree_since: None,
@@ -66,8 +75,10 @@ impl Saved {
             waiters: Vec::new(),
             given_up: false,
             terminals: Vec::new(),
-            head,
-            next_seq,
+            head: head.key.clone(),
+            database_head,
+            next_seq: 1,
+            lineage: head.manifest.descend(),
             covered,
             unrecovered: HashSet::new(),
             next_look: None,
@@ -105,9 +116,27 @@ impl Saved {
         self.given_up
     }
 
+    /// What the next manifest will contain of other boots' logs.
+    pub fn contained(&self) -> Positions {
+        self.covered.1.clone()
+    }
+
+    /// The epochs before this one that the next manifest descends from.
+    pub fn lineage(&self) -> &[(Epoch, u64)] {
+        &self.lineage
+    }
+
+    /// Everything of other openings up to here, and these manifests of theirs, is merged.
+    pub fn contains(&mut self, positions: &Positions, branches: &[Manifest]) {
+        merge_positions(&mut self.covered.1, positions);
+        for branch in branches {
+            join_lineage(&mut self.lineage, branch);
+        }
+    }
+
     /// Key of the newest committed manifest.
-    pub fn head(&self) -> Option<&str> {
-        self.head.as_deref()
+    pub fn head(&self) -> &str {
+        &self.head
     }
 
     /// When to look again.
@@ -130,6 +159,16 @@ struct Capture {
     stored: HashMap<FileId, Stored>,
     lsn: Lsn,
     head: Option<String>,
+    line: Line,
+}
+
+/// Which line of manifests a flush adds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// The repl's.
+    Head,
+    /// One beside it: the repl is lost, and its holder merges what is left here.
+    Branch,
 }
 
 /// What a flush did.
@@ -139,6 +178,7 @@ struct Flushed {
     terminals: Vec<StoredTerminal>,
     history: Packed,
     covered: Positions,
+    line: Line,
 }
 
 impl Room {
@@ -251,7 +291,8 @@ impl Room {
             manifest: self.manifest(seq, covered),
             stored: self.stored_of_tree(),
             lsn: self.last_lsn,
-            head: self.saved.head.clone(),
+            head: self.saved.database_head.clone(),
+            line: self.line(),
         })
     }
 
@@ -288,7 +329,8 @@ impl Room {
     fn committed(&mut self, flushed: Flushed) {
         self.saved.retry_at = None;
         self.saved.failures = 0;
-        self.saved.head = Some(flushed.key);
+        self.saved.head.clone_from(&flushed.key);
+        self.saved.database_head = Some(flushed.key);
         if self.troubles.saving.take().is_some() {
             tracing::info!(repl = %self.repl, "the blob store answers again");
             self.troubles_changed();
@@ -300,7 +342,16 @@ impl Room {
         self.forget_replaced_scrollback();
         self.history.packed(flushed.history);
         self.keep_history_small();
-        self.shared.log.covered(self.repl, &flushed.covered);
+        if flushed.line == Line::Head {
+            self.shared.log.covered(self.repl, &flushed.covered);
+        }
+    }
+
+    fn line(&self) -> Line {
+        match self.ending {
+            Some(Ending::LostLease) => Line::Branch,
+            _ => Line::Head,
+        }
     }
 
     fn flush_failed(&mut self, error: &FlushError) {
@@ -312,7 +363,7 @@ impl Room {
         match error {
             FlushError::HeadMoved => {
                 tracing::error!(repl = %self.repl, "another node moved the head of this repl; closing the room");
-                self.end(super::Ending::LostLease);
+                self.end(Ending::LostLease);
             }
             FlushError::Store(reason) => {
                 self.blob_store_fails(reason);
@@ -353,7 +404,7 @@ async fn flush(
     store: &ReplStore,
     capture: Capture,
 ) -> Result<Flushed, FlushError> {
-    let Capture { documents, history, mut manifest, mut stored, lsn, head } = capture;
+    let Capture { documents, history, mut manifest, mut stored, lsn, head, line } = capture;
     match shared.log.wait_durable(lsn).await {
         Ok(()) => {}
         // A full log gets room only by what is saved. Records it could not write yet are in the
@@ -376,9 +427,17 @@ async fn flush(
     manifest.saved_ms = wall_ms();
     let (covered, terminals) = (manifest.covered.clone(), manifest.terminals.clone());
     let repl = manifest.repl;
+    // The database may not be the only one: whoever opened the repl since has left its name.
+    if line == Line::Head && store.highest_epoch().await.map_err(store_error)? > epoch {
+        return Err(FlushError::HeadMoved);
+    }
     let key = store.put_manifest(&manifest).await.map_err(store_error)?;
-    match shared.web.move_head(repl, epoch, head, key.clone()).await {
-        Ok(true) => Ok(Flushed { key, documents: saved, terminals, history, covered }),
+    let flushed = Flushed { key: key.clone(), documents: saved, terminals, history, covered, line };
+    if line == Line::Branch {
+        return Ok(flushed);
+    }
+    match shared.web.move_head(repl, epoch, head, key).await {
+        Ok(true) => Ok(flushed),
         Ok(false) => Err(FlushError::HeadMoved),
         Err(error) => Err(store_error(error)),
     }
