@@ -10,7 +10,7 @@ interface State extends HistoryKey {
 }
 
 export class SharedMemory {
-  updates: (HistoryKey & KeptUpdate)[] = [];
+  updates: (HistoryKey & KeptUpdate & { by: MemoryKeptStore })[] = [];
   states: State[] = [];
   rescued: RescuedText[] = [];
 }
@@ -24,15 +24,19 @@ export class MemoryKeptStore implements KeptStore {
     this.memory = memory;
   }
 
-  loadLeft(): Promise<KeptCopy[]> {
-    return Promise.resolve([]);
+  loadLeft(repl: string, guid: string): Promise<KeptCopy[]> {
+    return this.load(repl, guid, ({ by }) => by.dead);
   }
 
   close(): void {
     this.dead = true;
   }
 
-  load(_repl: string, guid: string): Promise<KeptCopy[]> {
+  load(
+    _repl: string,
+    guid: string,
+    wanted: (row: { by: MemoryKeptStore }) => boolean = () => true,
+  ): Promise<KeptCopy[]> {
     const copies = new Map<number, KeptCopy>();
     const copy = (generation: number) => {
       let found = copies.get(generation);
@@ -46,7 +50,7 @@ export class MemoryKeptStore implements KeptStore {
       if (row.guid === guid) copy(row.generation).state = row.state;
     }
     for (const row of this.memory.updates) {
-      if (row.guid === guid) copy(row.generation).updates.push(row);
+      if (row.guid === guid && wanted(row)) copy(row.generation).updates.push(row);
     }
     const last = ({ updates }: KeptCopy) => Math.max(0, ...updates.map(({ at }) => at));
     return Promise.resolve([...copies.values()].sort((a, b) => last(a) - last(b)));
@@ -57,7 +61,7 @@ export class MemoryKeptStore implements KeptStore {
   }
 
   add(key: HistoryKey, update: KeptUpdate): void {
-    if (!this.dead) this.memory.updates.push({ ...key, ...update });
+    if (!this.dead) this.memory.updates.push({ ...key, ...update, by: this });
   }
 
   remove(ids: string[]): void {

@@ -20,6 +20,8 @@ import { Whereabouts } from "./whereabouts";
 const DURABILITY_MS = 150;
 /** A document stays subscribed this long after nothing shows it, so that switching is instant. */
 const LINGER_MS = 10_000;
+/** Edits that wait so long may have to wait for days. */
+const LONG_UNSAVED_MS = 60_000;
 /** How often it looks for edits that another tab, closed meanwhile, did not get to the server. */
 const LEFT_MS = 30_000;
 
@@ -57,6 +59,7 @@ export class ReplSession implements ReplPage {
   private person: Me;
   private online = false;
   private typed = false;
+  private askedToKeep = false;
   private durabilityTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly leftTimer: ReturnType<typeof setInterval>;
   private readonly waiters = new Set<() => void>();
@@ -408,6 +411,7 @@ export class ReplSession implements ReplPage {
     const unsaved = this.unsaved();
     if (unsaved) {
       this.typed = true;
+      if (Date.now() - unsaved.since > LONG_UNSAVED_MS) this.keepForLong();
       return { state: "unsaved", ...unsaved, keptLocally: this.kept.working };
     }
     const states = new Set([...this.documents.values()].map(({ session }) => session.durability()));
@@ -419,6 +423,14 @@ export class ReplSession implements ReplPage {
     if (shown !== "idle") this.typed = true;
     const before = this.getSnapshot().durability;
     return before.state === shown ? before : ({ state: shown } as Durability);
+  }
+
+  /** Asks the browser not to clear what is kept when it is short of space. */
+  private keepForLong(): void {
+    if (this.askedToKeep) return;
+    this.askedToKeep = true;
+    // There is no such thing on plain http; refused, it is as good as before.
+    globalThis.navigator?.storage?.persist?.().catch(() => undefined);
   }
 
   private change(part: Partial<ReplSnapshot>): void {

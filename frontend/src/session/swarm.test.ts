@@ -1,5 +1,5 @@
 /**
- * Several browsers on one document while connections break, tabs crash and come back, the
+ * Several tabs of two browsers on one document while connections break, tabs crash and come back, the
  * server forgets what was not stored, and refuses to store for a while. At the end all agree
  * and every word typed is there exactly once. A failing seed can be run again by itself.
  */
@@ -31,17 +31,18 @@ function generator(seed: number) {
   };
 }
 
-/** One browser: its store outlives its tabs. */
-class Browser {
+/** One tab: the store of its browser outlives it, and may belong to other tabs, too. */
+class Tab {
   readonly rescued: RescuedText[] = [];
-  private readonly memory = new SharedMemory();
+  private readonly memory: SharedMemory;
   private readonly peer: MemoryPeer;
   private kept!: MemoryKeptStore;
   private session!: DocumentSession;
   private connection: ReturnType<MemoryPeer["connect"]> | null = null;
 
-  constructor(peer: MemoryPeer) {
+  constructor(peer: MemoryPeer, memory: SharedMemory) {
     this.peer = peer;
+    this.memory = memory;
     this.open();
   }
 
@@ -72,6 +73,7 @@ class Browser {
       receive: (message) => session.receive(message),
     });
     session.connected();
+    void session.takeLeft();
   }
 
   cut(): void {
@@ -117,24 +119,26 @@ class Browser {
 async function run(seed: number, steps: number): Promise<void> {
   const next = generator(seed);
   const peer = new MemoryPeer(file);
-  const browsers = [0, 1, 2].map(() => new Browser(peer));
-  const pick = () => browsers[next(3)] as Browser;
+  // Two tabs of one browser, and one of another.
+  const [shared, alone] = [new SharedMemory(), new SharedMemory()];
+  const tabs = [shared, shared, alone].map((memory) => new Tab(peer, memory));
+  const pick = () => tabs[next(3)] as Tab;
   const words: string[] = [];
-  for (const browser of browsers) browser.connect();
+  for (const tab of tabs) tab.connect();
   await vi.advanceTimersByTimeAsync(1);
   for (let step = 0; step < steps; step += 1) {
-    const browser = pick();
+    const tab = pick();
     const action = next(100);
     if (action < 60) {
       const word = `w${words.length}`;
-      if (browser.type(next, word)) words.push(word);
+      if (tab.type(next, word)) words.push(word);
       if (next(3) > 0) await vi.advanceTimersByTimeAsync(next(30));
-    } else if (action < 70) browser.cut();
-    else if (action < 84) browser.connect();
+    } else if (action < 70) tab.cut();
+    else if (action < 84) tab.connect();
     else if (action < 88) {
       // A batch not yet 15 ms old may go with a crash; what is older may not.
       await vi.advanceTimersByTimeAsync(20);
-      browser.crash();
+      tab.crash();
       await vi.advanceTimersByTimeAsync(1);
     } else if (action < 93) peer.acknowledge(1);
     else if (action < 96) peer.store();
@@ -143,22 +147,22 @@ async function run(seed: number, steps: number): Promise<void> {
   }
   // Everybody comes back, in any order, twice: what one lacks another brings.
   for (let round = 0; round < 2; round += 1) {
-    for (const browser of browsers) browser.cut();
-    for (const browser of browsers) browser.connect();
+    for (const tab of tabs) tab.cut();
+    for (const tab of tabs) tab.connect();
     await vi.advanceTimersByTimeAsync(10_000);
   }
   peer.refuseOnly = null;
   await vi.advanceTimersByTimeAsync(10_000);
   peer.store();
   await vi.advanceTimersByTimeAsync(100);
-  for (const browser of browsers) {
-    expect(browser.rescued, "nothing had to be rescued").toEqual([]);
-    expect(browser.text).toBe(peer.text);
-    expect(browser.keptRows, "nothing is kept for nothing").toBe(0);
-    expect(["idle", "stored"]).toContain(browser.durability);
+  for (const tab of tabs) {
+    expect(tab.rescued, "nothing had to be rescued").toEqual([]);
+    expect(tab.text).toBe(peer.text);
+    expect(tab.keptRows, "nothing is kept for nothing").toBe(0);
+    expect(["idle", "stored"]).toContain(tab.durability);
   }
   expect(peer.text.split(" ").filter(Boolean).sort()).toEqual([...words].sort());
-  for (const browser of browsers) browser.close();
+  for (const tab of tabs) tab.close();
 }
 
 describe("a swarm", () => {

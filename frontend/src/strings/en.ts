@@ -42,6 +42,8 @@ export const t = {
     replForbiddenTitle: "You have no access to this repl",
     replForbidden:
       "Your access was taken away or this browser never had it. Ask the owner for a link.",
+    signedOut:
+      "The server does not know this browser any more. Edits that it has not got yet are kept here: open your link again in this browser, and they are sent.",
     outdatedTitle: "Tandem was updated",
     outdated: "This page is older than the server. Your edits are kept; reload to go on.",
     crashedTitle: "This page stumbled",

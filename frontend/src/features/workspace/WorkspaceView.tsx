@@ -39,7 +39,7 @@ export function WorkspaceView({ info }: { info: ReplInfo }) {
       case "forbidden":
         return <NowhereGate title={t.gate.replForbiddenTitle} body={t.gate.replForbidden} />;
       case "unauthorized":
-        return <ReloadGate title={t.gate.noSessionTitle} body={t.gate.replForbidden} />;
+        return <ReloadGate title={t.gate.noSessionTitle} body={t.gate.signedOut} />;
       case "outdated":
         return <ReloadGate title={t.gate.outdatedTitle} body={t.gate.outdated} />;
     }
