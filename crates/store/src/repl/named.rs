@@ -64,7 +64,12 @@ impl ReplStore {
         let Some(head) = self.load_head(None).await? else { return Ok(None) };
         let mut checkpoints = Vec::new();
         for point in &head.manifest.checkpoints {
-            let manifest = self.get_manifest(&point.manifest).await?;
+            let mut manifest = self.get_manifest(&point.manifest).await?;
+            // Of a checkpoint the files stay; history and terminals are those of the head, and
+            // what was theirs at that time may be gone.
+            manifest.history.clear();
+            manifest.terminals.clear();
+            manifest.checkpoints.clear();
             checkpoints.push((point.manifest.clone(), manifest));
         }
         Ok(Some(Kept { head: (head.key, head.manifest), checkpoints, damaged: head.damaged }))
