@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold format
+.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-recovery format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench-acks: ## Measure what fsynced acks cost against no acks, and how late they
 bench-cold: ## Measure the memory of 5,000 repls that nobody uses, and of open documents
 	@cargo build --locked --quiet --release --bins
 	@cargo run --locked --quiet --release -p tandem-testkit --example cold
+
+bench-recovery: ## Measure how long 1, 100 and 1,000 repls take to come back after their machine died
+	@cargo build --locked --quiet --release --bins
+	@cargo run --locked --quiet --release -p tandem-testkit --example recovery
 
 format: ## Format Rust and TypeScript
 	cargo fmt --all
