@@ -266,12 +266,18 @@ async fn a_full_disk_refuses_edits_says_so_and_takes_them_later() -> Result<()> 
     let bench = Bench { s3, proxy, server, api, repl };
     let mut live = bench.live().await?;
     type_line(&mut live, "before").await?;
-    // Somebody else takes the space.
+    // Somebody else takes the space, and the log can give none back.
+    bench.proxy.set(Fault::Internal, Scope::All);
     let filler = folder.path().join("filler");
     small.fill(&filler)?;
     fill_log(&mut live).await?;
     told_of_log(&bench, "No space left").await?;
     std::fs::remove_file(&filler)?;
+    eventually("the log takes edits without the store", TOLD, || async {
+        Ok(bench.log_error().await?.is_none().then_some(()))
+    })
+    .await?;
+    bench.proxy.clear();
     accepted_later(&bench, &mut live).await?;
     drop(live);
     drop(bench);
