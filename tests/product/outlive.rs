@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tandem_proto::agent::TerminalKind;
 use tandem_proto::api::{TerminalInfo, TreeKind};
 use tandem_testkit::{Api, LIMIT, LiveSocket, Options, S3Server, Server, eventually};
@@ -363,5 +363,61 @@ async fn a_database_in_use_outlives_the_machine_whole() -> Result<()> {
         let found = api.execute(&repl, &check).await?;
         ensure!(found == "ok (2000, 200000)", "{mode}: {found}");
     }
+    Ok(())
+}
+
+/// What nothing needs any more goes, and nothing else; positions of dead boots are forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_objects_that_nothing_names_are_swept() -> Result<()> {
+    let mut options = eager();
+    options.args.extend(["--sweep-every", "1s"].map(str::to_owned));
+    let (mut server, api, repl) = python_on(options).await?;
+    let age = |server: &Server| -> Result<usize> {
+        let objects = server.stored(&format!("repls/{repl}"))?;
+        let old = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
+        for object in &objects {
+            std::fs::File::options().append(true).open(object)?.set_modified(old)?;
+        }
+        Ok(objects.len())
+    };
+    let mut live = api.live(&repl).await?;
+    live.join("main.py").await?;
+    for round in 0..6_u8 {
+        api.write(&repl, "data.bin", vec![0, 255, round]).await?;
+        live.append("main.py", &format!("# {round}\n")).await?;
+        live.stored("main.py").await?;
+    }
+    drop(live);
+    let before = age(&server)?;
+    for round in 0..4 {
+        server.stop().await?;
+        server.restart().await?;
+        let mut live = api.live(&repl).await?;
+        live.join("main.py").await?;
+        live.append("main.py", &format!("# again {round}\n")).await?;
+        live.stored("main.py").await?;
+    }
+    let mut live = api.live(&repl).await?;
+    live.join("main.py").await?;
+    eventually("old objects are gone", LIMIT, || {
+        let left = server.stored(&format!("repls/{repl}"));
+        async move {
+            let old = SystemTime::now() - Duration::from_secs(24 * 60 * 60);
+            let left = left?.into_iter().filter(|object| {
+                object.metadata().and_then(|it| it.modified()).is_ok_and(|time| time < old)
+            });
+            Ok((left.count() < before / 2).then_some(()))
+        }
+    })
+    .await
+    .context("with commits going on, a sweep is due")?;
+    ensure!(api.read(&repl, "data.bin").await? == [0, 255, 5]);
+    let text = live.text("main.py")?;
+    drop(live);
+    server.stop().await?;
+    let checked = server.command(&["check", "--repl", &repl])?.output().await?;
+    ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    server.restart().await?;
+    ensure!(api.text(&repl, "main.py").await? == text);
     Ok(())
 }

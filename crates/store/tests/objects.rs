@@ -68,6 +68,7 @@ fn manifest(repl: ReplId, epoch: u64, seq: u64) -> Manifest {
         terminals: Vec::new(),
         history: Vec::new(),
         checkpoints: Vec::new(),
+        swept_ms: 0,
         saved_ms: 1_700_000_000_000,
     }
 }

@@ -83,6 +83,7 @@ pub struct CheckCommand {
     /// One repl only
     #[arg(long, value_name = "ID")]
     pub repl: Option<ReplId>,
+
     /// Print JSON for scripts
     #[arg(long)]
     pub json: bool,
@@ -247,6 +248,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_HISTORY_DAILY")]
     pub history_daily: Option<String>,
 
+    /// Between removals of what a repl no longer needs in the blob store [default: 24h]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SWEEP_EVERY")]
+    pub sweep_every: Option<String>,
+
     /// Between saves of what terminals printed [default: 30s]
     #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_TERMINALS_EVERY")]
     pub save_terminals_every: Option<String>,
@@ -309,6 +314,7 @@ impl Options {
             history_raw,
             history_hourly,
             history_daily,
+            sweep_every,
             save_terminals_every,
             open,
             token,

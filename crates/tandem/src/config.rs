@@ -128,6 +128,7 @@ impl Config {
         if ship.interval.is_zero() {
             bail!("--ship-within must be longer than nothing");
         }
+        set_time("--sweep-every", options.sweep_every.as_deref(), &mut room.sweep_every)?;
         set_time(
             "--save-terminals-every",
             options.save_terminals_every.as_deref(),

@@ -21,6 +21,8 @@ pub struct RoomConfig {
     pub save_within: Duration,
     /// Between saves of what terminals printed.
     pub save_terminals_every: Duration,
+    /// Between two sweeps of a repl's unneeded objects.
+    pub sweep_every: Duration,
     /// Between a stop signal and a kill.
     pub stop_grace: Duration,
     /// How long how much of the history of files is kept.
@@ -37,6 +39,7 @@ impl Default for RoomConfig {
             save_after: Duration::from_secs(2),
             save_within: Duration::from_secs(30),
             save_terminals_every: Duration::from_secs(30),
+            sweep_every: Duration::from_secs(24 * 60 * 60),
             stop_grace: Duration::from_secs(2),
             history: Retention::default(),
         }

@@ -396,12 +396,14 @@ impl Room {
         let store = self.store.clone();
         let link = self.sandbox.ready_link().cloned();
         let path = request.path.clone();
+        self.storing += 1;
         self.spawn(async move {
             let stored = store.put_blob(request.content.clone()).await;
             let blob = match stored {
                 Ok(blob) => blob,
                 Err(error) => {
-                    return Box::new(move |_: &mut Room| {
+                    return Box::new(move |room: &mut Room| {
+                        room.storing -= 1;
                         drop(reply.send(Err(RoomError::Unavailable(error.to_string()))))
                     }) as Continuation;
                 }
@@ -410,9 +412,13 @@ impl Room {
                 && let Err(error) = unpack_one(&link, &request).await
             {
                 let error = refused(&error);
-                return Box::new(move |_: &mut Room| drop(reply.send(Err(error)))) as Continuation;
+                return Box::new(move |room: &mut Room| {
+                    room.storing -= 1;
+                    drop(reply.send(Err(error)));
+                }) as Continuation;
             }
             Box::new(move |room: &mut Room| {
+                room.storing -= 1;
                 let (size, executable) = (blob.size, request.executable);
                 let answer = room.put_file(&path, size, executable, Some(Stored::Blob(blob)));
                 room.reply_durably(reply, answer);

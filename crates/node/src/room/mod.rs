@@ -14,6 +14,7 @@ mod export;
 mod files;
 mod flush;
 mod history;
+mod housekeeping;
 mod late;
 mod leaving;
 mod live;
@@ -138,6 +139,8 @@ pub struct Room {
     terminals: Terminals,
     saving: terminals::Saving,
     uploads: uploads::Uploads,
+    /// Files of requests that are being stored and are in no tree yet.
+    storing: usize,
     project: Project,
     saved: Saved,
     history: History,

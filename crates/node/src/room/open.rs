@@ -173,6 +173,7 @@ fn build(
         terminals: Terminals::restore(&loaded.terminals, sandbox.is_some()),
         saving: super::terminals::Saving::default(),
         uploads: super::uploads::Uploads::default(),
+        storing: 0,
         project: Project::default(),
         saved,
         late: Late::new(loaded.late),

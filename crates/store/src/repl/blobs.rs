@@ -1,6 +1,7 @@
 //! Files without a document: large ones as an object each, many small ones as one bundle.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -160,6 +161,8 @@ impl ReplStore {
         content: Bytes,
     ) -> Result<(), ObjectError> {
         let object = object::pack(kind, content.clone()).await?;
+        let _shared = self.puts.gate.read().await;
+        self.puts.count.fetch_add(1, Ordering::SeqCst);
         match self.blobs.put(key, object).await {
             Err(crate::BlobError::Conflict { .. }) => {
                 match object::get(&*self.blobs, kind, key).await? == content {

@@ -43,6 +43,9 @@ pub struct Manifest {
     /// Saved states that people can go back to, oldest first.
     #[serde(default)]
     pub checkpoints: Vec<StoredCheckpoint>,
+    /// When unneeded objects were removed last, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub swept_ms: u64,
     /// When, in milliseconds since the Unix epoch.
     pub saved_ms: u64,
 }

@@ -53,6 +53,16 @@ pub struct ReplStore {
     repl: ReplId,
     /// `repls/<repl>/`.
     folder: Arc<str>,
+    puts: Arc<Puts>,
+}
+
+/// Stores of content under its hash, which may be there already, old and unnamed: a sweep that
+/// overlaps one of them removes nothing.
+#[derive(Debug, Default)]
+struct Puts {
+    /// Held shared while storing, alone while removing.
+    gate: tokio::sync::RwLock<()>,
+    count: std::sync::atomic::AtomicU64,
 }
 
 /// A repl's newest saved state.
@@ -76,7 +86,7 @@ struct Scrollback {
 impl ReplStore {
     /// The part of `repl` in `blobs`.
     pub fn new(blobs: Arc<dyn BlobStore>, repl: ReplId) -> Self {
-        Self { blobs, repl, folder: format!("repls/{repl}/").into() }
+        Self { blobs, repl, folder: format!("repls/{repl}/").into(), puts: Arc::default() }
     }
 
     /// Whose part.

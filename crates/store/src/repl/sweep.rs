@@ -2,6 +2,7 @@
 //! few bytes, while a missing one costs somebody's work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
 
@@ -30,12 +31,14 @@ impl ReplStore {
     /// Removes what the last three manifests and their checkpoints omit and what is older than 24 hours; of snapshots
     /// only those that a named one contains. Only for the holder of the current `epoch`: when
     /// there are objects of a later one, nothing is removed. Not between storing blobs and
-    /// the manifest that names them: the same blob may have been there, old and unnamed.
+    /// the manifest that names them: the same blob may have been there, old and unnamed. When
+    /// blobs are stored through this value or its clones meanwhile, nothing is removed either.
     ///
     /// # Errors
     /// See [`ObjectError`]; a kept manifest that can't be read stops it before anything is
     /// removed.
     pub async fn sweep(&self, epoch: Epoch, now_ms: u64) -> Result<Swept, ObjectError> {
+        let puts = self.puts.count.load(Ordering::SeqCst);
         let listed = self.blobs.list(self.folder()).await?;
         let mut manifests: Vec<((Epoch, u64), &str)> = listed
             .iter()
@@ -90,6 +93,11 @@ impl ReplStore {
         }
         let swept =
             Swept { objects: unneeded.len(), bytes: unneeded.iter().map(|info| info.size).sum() };
+        let _alone = self.puts.gate.write().await;
+        if self.puts.count.load(Ordering::SeqCst) != puts {
+            // What was stored meanwhile may be among them.
+            return Ok(Swept::default());
+        }
         // Manifests first: one that is left must not name what is gone.
         let (first, then): (Vec<_>, Vec<_>) = unneeded
             .into_iter()

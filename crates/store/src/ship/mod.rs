@@ -92,7 +92,8 @@ struct ChunkKey {
 
 const NODES: &str = "nodes/";
 
-fn log_folder((node, boot): (NodeId, BootId)) -> String {
+/// Where the chunks of a boot are.
+pub fn log_folder((node, boot): (NodeId, BootId)) -> String {
     format!("{NODES}{node}/{boot}/log/")
 }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tandem_proto::{Epoch, FileId, Lsn};
+use tandem_proto::{BootId, Epoch, FileId, Lsn, NodeId};
 use tandem_store::{
     Head, LogError, Manifest, Positions, ReplStore, StoredTerminal, join_lineage, merge_positions,
 };
@@ -47,6 +47,8 @@ pub struct Saved {
     given_up: bool,
     /// Terminals that the newest committed manifest names.
     pub terminals: Vec<StoredTerminal>,
+    /// When unneeded objects were removed last.
+    pub swept_ms: u64,
     head: String,
     /// The head that the database knows, which it has to be told when it moves.
     database_head: Option<String>,
@@ -75,6 +77,7 @@ impl Saved {
             waiters: Vec::new(),
             given_up: false,
             terminals: Vec::new(),
+            swept_ms: head.manifest.swept_ms,
             head: head.key.clone(),
             database_head,
             next_seq: 1,
@@ -131,6 +134,24 @@ impl Saved {
         merge_positions(&mut self.covered.1, positions);
         for branch in branches {
             join_lineage(&mut self.lineage, branch);
+        }
+    }
+
+    /// Whether there is something that no manifest names yet.
+    pub fn owes_manifest(&self) -> bool {
+        self.tree_since.is_some() || self.in_flight || !self.waiters.is_empty()
+    }
+
+    /// The boots whose records are contained.
+    pub fn covered_boots(&self) -> impl Iterator<Item = (NodeId, BootId)> + '_ {
+        self.covered.1.keys().copied()
+    }
+
+    /// Nothing is left of the logs of these boots that could be replayed.
+    pub fn forget_boots(&mut self, node: NodeId, boots: &[BootId]) {
+        for boot in boots {
+            self.covered.0.remove(&(node, *boot));
+            self.covered.1.remove(&(node, *boot));
         }
     }
 
@@ -344,6 +365,7 @@ impl Room {
         self.keep_history_small();
         if flushed.line == Line::Head {
             self.shared.log.covered(self.repl, &flushed.covered);
+            self.sweep_if_due();
         }
     }
 
