@@ -39,7 +39,7 @@ pub(crate) enum ObjectKind {
 }
 
 impl ObjectKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Manifest,
         Self::Snapshot,
         Self::Blob,
@@ -49,8 +49,27 @@ impl ObjectKind {
         Self::Scrollback,
         Self::LogChunk,
         Self::Heartbeat,
+        Self::Claim,
         Self::History,
     ];
+
+    /// Knows every kind or does not compile: none is forgotten in [`Self::ALL`].
+    #[cfg(test)]
+    fn place(self) -> usize {
+        match self {
+            Self::Manifest => 0,
+            Self::Snapshot => 1,
+            Self::Blob => 2,
+            Self::Bundle => 3,
+            Self::Catalogue => 4,
+            Self::Template => 5,
+            Self::Scrollback => 6,
+            Self::LogChunk => 7,
+            Self::Heartbeat => 8,
+            Self::Claim => 9,
+            Self::History => 10,
+        }
+    }
 }
 
 /// Why an object can't be had. Nothing here may be taken for "there is none".
@@ -274,6 +293,23 @@ mod tests {
                 assert!(unpack(ObjectKind::Blob, "k", object.slice(..at)).await.is_err());
             }
             assert!(unpack(ObjectKind::Manifest, "k", object).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn every_kind_is_verified_and_an_unknown_one_is_not_called_corrupt() {
+        for (place, kind) in ObjectKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.place(), place);
+            let object = pack(kind, Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(verify("k", object.clone()).await.unwrap().0, kind);
+            let mut bad = object.to_vec();
+            bad[14] = 200;
+            let error = verify("k", bad.clone().into()).await.unwrap_err();
+            assert!(matches!(error, ObjectError::Corrupt { .. }), "{error}");
+            let hash = checksum(&bad);
+            bad[24..WRAPPING].copy_from_slice(&hash);
+            let error = verify("k", bad.into()).await.unwrap_err();
+            assert!(matches!(error, ObjectError::Unsupported { .. }), "{error}");
         }
     }
 
