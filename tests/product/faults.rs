@@ -312,6 +312,7 @@ async fn told_of_log(bench: &Bench, words: &str) -> Result<()> {
         eventually("people are told of the log", LIMIT, || async { bench.log_error().await })
             .await?;
     ensure!(told.contains(words), "{told}");
+    ensure!(bench.metric("tandem_log_refusing").await? == 1.0);
     Ok(())
 }
 

@@ -100,6 +100,7 @@ async fn serve(
         Some(token) => token.clone(),
         None => secret::load_or_make(&data_dir.file("owner-token"))?,
     };
+    let log_state = log.state();
     let shipped_logs = ShippedLogs::new(blobs.clone(), (data_dir.node(), data_dir.boot()));
     let shipped_logs = Arc::new(shipped_logs);
     let shipping = (blobs.clone(), shipped_logs.clone());
@@ -123,7 +124,7 @@ async fn serve(
     });
     if let Ok(mut registry) = registry.lock() {
         node.metrics().register(&mut registry);
-        registry.register_collector(Box::new(ShipMetrics::new(shipper.state())));
+        registry.register_collector(Box::new(ShipMetrics::new(shipper.state(), log_state)));
     }
     let web = Web::start(
         WebConfig {

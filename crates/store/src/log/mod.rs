@@ -6,6 +6,7 @@
 //! ever: after it nobody knows what the kernel dropped, and asking again would lie.
 
 mod coverage;
+mod damage;
 mod format;
 mod index;
 mod queue;
@@ -17,7 +18,6 @@ mod tail;
 mod tests;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tandem_proto::{BootId, Epoch, FileId, Generation, Lsn, MemberId, NodeId, Rep
 use tokio::sync::watch;
 
 use crate::position::Positions;
+pub use damage::{Damage, Suspects};
 use format::Entry;
 use queue::Shared;
 pub use reader::Replay;
@@ -159,43 +160,6 @@ pub enum LogState {
     },
     /// [`Log::close`] was called.
     Closed,
-}
-
-/// Which repls may have lost records in a damaged range.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Suspects {
-    /// Any that has no manifest which covers the range.
-    All,
-    /// These.
-    Only(BTreeSet<ReplId>),
-}
-
-/// A range of records that were durable and can't be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file. Moving it out of the directory accepts the loss.
-    pub segment: PathBuf,
-    /// Whose log.
-    pub node: NodeId,
-    /// Which start.
-    pub boot: BootId,
-    /// First lost record.
-    pub first: Lsn,
-    /// Last record that may be lost; `u64::MAX` when that is unknown.
-    pub last: Lsn,
-    /// Whose records.
-    pub suspects: Suspects,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let file = self.segment.display();
-        if self.last.0 == u64::MAX {
-            write!(f, "records from {} on in {file} can't be read", self.first)
-        } else {
-            write!(f, "records {} to {} in {file} can't be read", self.first, self.last)
-        }
-    }
 }
 
 /// Why the log could not do it.

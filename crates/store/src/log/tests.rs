@@ -326,6 +326,79 @@ async fn a_crash_leaves_a_log_that_the_next_start_ends_properly() {
     log.close().await.unwrap();
 }
 
+/// Everything a tail gives, in small parts.
+async fn read_tail(log: &Log, boot: u64, after: Lsn) -> Vec<Record> {
+    let mut tail = log.tail((node(), BootId(boot)), after);
+    let mut found = Vec::new();
+    loop {
+        let before = tail.position();
+        let part = log.read_tail(&mut tail, 300).await.unwrap();
+        assert_eq!(part.to, tail.position());
+        found.extend(part.records);
+        if tail.position() == before {
+            return found;
+        }
+    }
+}
+
+async fn replay_all(log: &Log) -> Vec<Record> {
+    let mut all = Vec::new();
+    for repl in log.repls_with_records() {
+        all.extend(log.replay(repl).await.unwrap());
+    }
+    all.sort_by_key(|record| (record.boot, record.lsn));
+    all
+}
+
+#[tokio::test]
+async fn a_tail_gives_what_all_replays_give_and_nothing_covered() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), 1, small()).await;
+    fill(&log, 300).await;
+    let all = replay_all(&log).await;
+    assert_eq!(read_tail(&log, 1, Lsn(0)).await, all);
+    assert_eq!(read_tail(&log, 1, Lsn(123)).await, all[123..]);
+    let covered = Positions::from([((node(), BootId(1)), Lsn(200))]);
+    log.covered(repl(0), &covered);
+    log.covered(repl(1), &Positions::from([((node(), BootId(1)), Lsn(300))]));
+    let left = replay_all(&log).await;
+    assert!(left.len() < all.len());
+    assert_eq!(read_tail(&log, 1, Lsn(0)).await, left);
+    log.close().await.unwrap();
+    // The same of an earlier boot, beside the current one.
+    let log = open(dir.path(), 2, small()).await;
+    fill(&log, 20).await;
+    assert_eq!(log.earlier_boots(), [(node(), BootId(1))]);
+    let all = replay_all(&log).await;
+    let (old, new): (Vec<Record>, Vec<Record>) =
+        all.into_iter().partition(|record| record.boot == BootId(1));
+    assert_eq!(read_tail(&log, 1, Lsn(0)).await, old);
+    assert_eq!(read_tail(&log, 2, Lsn(0)).await, new);
+    log.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tail_goes_on_behind_damage_that_the_log_has_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), 1, small()).await;
+    fill(&log, 300).await;
+    let all = replay_all(&log).await;
+    log.close().await.unwrap();
+    let path = files(dir.path()).remove(1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 200].fill(0xaa);
+    std::fs::write(&path, bytes).unwrap();
+    let log = open(dir.path(), 2, small()).await;
+    let lost = log.damage();
+    assert!(!lost.is_empty());
+    let lost = |lsn: Lsn| lost.iter().any(|damage| damage.first <= lsn && lsn <= damage.last);
+    let found = read_tail(&log, 1, Lsn(0)).await;
+    let wanted: Vec<&Record> = all.iter().filter(|record| !lost(record.lsn)).collect();
+    assert_eq!(found.iter().collect::<Vec<_>>(), wanted);
+    log.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_forgotten_repl_holds_no_file_back() {
     let dir = tempfile::tempdir().unwrap();

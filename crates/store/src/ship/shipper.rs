@@ -24,6 +24,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 /// Tries to store one chunk that may be under way at once.
 const MOST_TRIES: u32 = 3;
+const SLOWEST_BYTES_PER_SECOND: u64 = 128 * 1024;
 /// Deletions that run at once.
 const DELETIONS: usize = 4;
 
@@ -223,7 +224,7 @@ impl Shipping {
             let put = self.put_hedged(&unique, object);
             let outcome = tokio::select! {
                 () = self.abort.cancelled() => return Err(Aborted),
-                outcome = tokio::time::timeout(self.options.attempt, put) => outcome,
+                outcome = tokio::time::timeout(self.options.attempt + slow_link(object), put) => outcome,
             };
             match outcome {
                 Ok(Ok(())) => {
@@ -246,6 +247,7 @@ impl Shipping {
     async fn put_hedged(&self, key: &str, object: &Bytes) -> Result<(), BlobError> {
         let mut tries = FuturesUnordered::new();
         let mut more = MOST_TRIES;
+        let hedge = self.options.hedge + slow_link(object);
         loop {
             if more > 0 {
                 more -= 1;
@@ -256,7 +258,7 @@ impl Shipping {
                     Err(_) if !tries.is_empty() => {}
                     outcome => return outcome,
                 },
-                () = tokio::time::sleep(self.options.hedge), if more > 0 => {}
+                () = tokio::time::sleep(hedge), if more > 0 => {}
             }
         }
     }
@@ -412,6 +414,12 @@ impl Shipping {
 enum Stuck {
     Aborted,
     Log(LogError),
+}
+
+/// How much longer an object of this length may take: a large part must get through a slow link,
+/// and not be in its own way there.
+fn slow_link(object: &Bytes) -> Duration {
+    Duration::from_secs(object.len() as u64 / SLOWEST_BYTES_PER_SECOND)
 }
 
 fn now_ms() -> u64 {
