@@ -37,13 +37,6 @@ export class Backup {
     });
   }
 
-  /** The store holds this copy already. */
-  restored(): void {
-    this.saved = true;
-    this.dirty = false;
-    this.context = [];
-  }
-
   /** The form in which one's own update is kept: with what it may build on. */
   complete(update: Uint8Array): Uint8Array {
     if (this.context.length === 0) return update;

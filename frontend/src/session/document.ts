@@ -197,7 +197,7 @@ export class DocumentSession implements Channel {
     const newest = this.options.readOnly ? undefined : copies.pop();
     const reason = this.options.readOnly ? "refused" : "replaced";
     for (const other of copies) this.rescue.takeOver(other, this.named, reason);
-    if (newest && newest.updates.length > 0) this.restore(newest);
+    if (newest) this.restore(newest);
     this.phase = "offline";
     this.options.onDurability();
     if (this.online) this.identify();
@@ -214,7 +214,6 @@ export class DocumentSession implements Channel {
     }
     this.copy = copy;
     if (kept.path !== "" && this.path === "") this.path = kept.path;
-    if (kept.state) copy.backup.restored();
     this.outbox.adopt(kept.updates);
     copy.typed = true;
   }

@@ -6,7 +6,7 @@ import type { RescuedText } from "./model";
 interface State extends HistoryKey {
   path: string;
   state: Uint8Array;
-  by: MemoryKeptStore;
+  tabs: Set<MemoryKeptStore>;
 }
 
 export class SharedMemory {
@@ -53,7 +53,8 @@ export class MemoryKeptStore implements KeptStore {
       if (row.guid === guid && wanted(row)) copy(row.generation).updates.push(row);
     }
     const last = ({ updates }: KeptCopy) => Math.max(0, ...updates.map(({ at }) => at));
-    return Promise.resolve([...copies.values()].sort((a, b) => last(a) - last(b)));
+    const typed = [...copies.values()].filter(({ updates }) => updates.length > 0);
+    return Promise.resolve(typed.sort((a, b) => last(a) - last(b)));
   }
 
   list(): Promise<{ guid: string; path: string }[]> {
@@ -76,22 +77,33 @@ export class MemoryKeptStore implements KeptStore {
 
   saveState(key: HistoryKey, path: string, state: Uint8Array): void {
     if (this.dead) return;
-    const mine = (row: State) => row.generation === key.generation && row.guid === key.guid;
-    const other = this.memory.states.find((row) => mine(row) && row.by !== this);
-    const both = other ? Y.mergeUpdates([other.state, state]) : state;
-    this.memory.states = this.memory.states.filter((row) => !mine(row));
-    this.memory.states.push({ ...key, path, state: both, by: this });
+    const same = (row: State) => row.generation === key.generation && row.guid === key.guid;
+    const before = this.memory.states.find(same);
+    const alone = [...(before?.tabs ?? [])].every((tab) => tab === this);
+    const both = before && !alone ? Y.mergeUpdates([before.state, state]) : state;
+    const tabs = new Set([...(before?.tabs ?? []), this]);
+    this.memory.states = this.memory.states.filter((row) => !same(row));
+    this.memory.states.push({ ...key, path, state: both, tabs });
   }
 
-  dropStateWhenClean({ generation }: HistoryKey): void {
-    if (this.dead || this.memory.updates.some((row) => row.generation === generation)) return;
-    this.memory.states = this.memory.states.filter((row) => row.generation !== generation);
+  dropStateWhenClean(key: HistoryKey): void {
+    this.drop((row) => row.generation === key.generation, true);
   }
 
   dropCleanStates(): void {
+    this.drop(() => true, false);
+  }
+
+  private drop(wanted: (row: State) => boolean, doneHere: boolean): void {
     if (this.dead) return;
     const inUse = new Set(this.memory.updates.map(({ generation }) => generation));
-    this.memory.states = this.memory.states.filter((row) => inUse.has(row.generation));
+    this.memory.states = this.memory.states.filter((row) => {
+      if (!wanted(row)) return true;
+      const used = inUse.has(row.generation);
+      const stays = (tab: MemoryKeptStore) => (tab === this ? !doneHere : used || !tab.dead);
+      row.tabs = new Set([...row.tabs].filter(stays));
+      return used || row.tabs.size > 0;
+    });
   }
 
   addRescued(_repl: string, text: RescuedText, instead: readonly string[]): void {

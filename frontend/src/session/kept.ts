@@ -37,7 +37,7 @@ export interface KeptCopy {
 export interface KeptStore {
   /** False when the browser refuses to keep anything. */
   readonly working: boolean;
-  /** The copy that was typed into last comes last; without updates, first. */
+  /** The copy that was typed into last comes last. */
   load(repl: string, guid: string): Promise<KeptCopy[]>;
   /** The same, with only the updates of tabs that are gone. */
   loadLeft(repl: string, guid: string): Promise<KeptCopy[]>;
@@ -49,9 +49,9 @@ export interface KeptStore {
   replace(key: HistoryKey, merged: KeptUpdate, instead: readonly string[]): void;
   /** Keeps a history's snapshot, together with what another tab's snapshot holds. */
   saveState(key: HistoryKey, path: string, state: Uint8Array): void;
-  /** Forgets a history's snapshot unless some tab still has updates on it. */
+  /** This tab needs a history's snapshot no more; it goes unless others may need it. */
   dropStateWhenClean(key: HistoryKey): void;
-  /** Forgets snapshots that no update needs: their tab crashed while it was about to. */
+  /** Forgets snapshots that only tabs which are gone have left. */
   dropCleanStates(repl: string): void;
   /** Keeps a text in the place of the updates it was made of: both or nothing happens. */
   addRescued(repl: string, text: RescuedText, instead: readonly string[]): void;
@@ -68,8 +68,8 @@ interface UpdateRow extends HistoryKey, KeptUpdate {
 interface StateRow extends HistoryKey {
   path: string;
   state: Uint8Array;
-  /** Which tab wrote it; absent from older pages. */
-  tab?: string;
+  /** The tabs whose snapshots are in it, and when they wrote them; absent from older pages. */
+  tabs?: Record<string, number>;
 }
 interface RescuedRow extends RescuedText {
   repl: string;
@@ -106,6 +106,8 @@ function result<T>(request: IDBRequest<T>): Promise<T> {
 function lastTyped({ updates }: KeptCopy): number {
   return updates.reduce((last, { at }) => Math.max(last, at), 0);
 }
+
+const historyOf = ({ guid, generation }: HistoryKey) => `${guid} ${generation}`;
 
 /** All strings of one repl sort between these. */
 const within = (...prefix: string[]) => IDBKeyRange.bound(prefix, [...prefix, []]);
@@ -175,7 +177,9 @@ export class BrowserKeptStore implements KeptStore {
         copies.set(generation, (copy = { generation, path: "", state: null, updates: [] }));
       copy.updates.push({ id, update, edits, at });
     }
-    return [...copies.values()].sort((a, b) => lastTyped(a) - lastTyped(b));
+    return [...copies.values()]
+      .filter((copy) => copy.updates.length > 0)
+      .sort((a, b) => lastTyped(a) - lastTyped(b));
   }
 
   async list(repl: string): Promise<{ guid: string; path: string }[]> {
@@ -220,41 +224,43 @@ export class BrowserKeptStore implements KeptStore {
       const before = states.get([repl, guid, generation]);
       before.onsuccess = () => {
         const other = before.result as StateRow | undefined;
-        const theirs = other !== undefined && other.tab !== this.tab.id ? other.state : null;
+        const tabs = { ...other?.tabs, [this.tab.id]: Date.now() };
+        const alone = other === undefined || Object.keys(tabs).length === 1;
         // What another tab kept may build on what only its snapshot holds.
-        const both = theirs === null ? state : Y.mergeUpdates([theirs, state]);
-        const row: StateRow = { repl, guid, generation, path, state: both, tab: this.tab.id };
+        const both = alone ? state : Y.mergeUpdates([other.state, state]);
+        const row: StateRow = { repl, guid, generation, path, state: both, tabs };
         states.put(row);
       };
     });
   }
 
   dropStateWhenClean({ repl, guid, generation }: HistoryKey): void {
-    this.write([UPDATES, STATES], (transaction) => {
-      const states = transaction.objectStore(STATES);
-      const rows = transaction
-        .objectStore(UPDATES)
-        .index("document")
-        .getAll(IDBKeyRange.only([repl, guid]));
-      rows.onsuccess = () => {
-        const inUse = (rows.result as UpdateRow[]).some((row) => row.generation === generation);
-        if (!inUse) states.delete([repl, guid, generation]);
-      };
-    });
+    void this.dropStates(repl, IDBKeyRange.only([repl, guid, generation]), true);
   }
 
   dropCleanStates(repl: string): void {
+    void this.dropStates(repl, within(repl), false);
+  }
+
+  /** Drops snapshots that neither an update nor what a living tab types next builds on. */
+  private async dropStates(repl: string, range: IDBKeyRange, doneHere: boolean): Promise<void> {
+    const asked = Date.now();
+    const lives = await this.tab.whoLives();
     this.write([UPDATES, STATES], (transaction) => {
       const states = transaction.objectStore(STATES);
-      const rows = transaction.objectStore(UPDATES).index("document").getAll(within(repl));
-      const keys = states.getAllKeys(within(repl));
-      keys.onsuccess = () => {
-        const inUse = new Set(
-          (rows.result as UpdateRow[]).map(({ guid, generation }) => `${guid} ${generation}`),
-        );
-        for (const key of keys.result) {
-          const [, guid, generation] = key as [string, string, number];
-          if (!inUse.has(`${guid} ${generation}`)) states.delete(key);
+      const updates = transaction.objectStore(UPDATES).index("document").getAll(within(repl));
+      const rows = states.getAll(range);
+      rows.onsuccess = () => {
+        const inUse = new Set((updates.result as UpdateRow[]).map(historyOf));
+        for (const row of rows.result as StateRow[]) {
+          const tabs = Object.entries(row.tabs ?? {}).filter(([tab, at]) =>
+            tab === this.tab.id
+              ? !doneHere || at > asked
+              : inUse.has(historyOf(row)) || lives(tab, at),
+          );
+          if (tabs.length === 0 && !inUse.has(historyOf(row))) {
+            states.delete([row.repl, row.guid, row.generation]);
+          } else states.put({ ...row, tabs: Object.fromEntries(tabs) });
         }
       };
     });

@@ -312,7 +312,6 @@ export class ReplSession implements ReplPage {
 
   /** Takes up what earlier pages of this browser left: texts set aside, and edits to be sent. */
   private async recover(): Promise<void> {
-    this.kept.dropCleanStates(this.repl);
     const rescued = await this.kept.listRescued(this.repl);
     if (rescued.length > 0) {
       const known = new Set(this.getSnapshot().rescued.map((text) => text.id));
@@ -324,6 +323,7 @@ export class ReplSession implements ReplPage {
 
   /** Opens every document that a page which is gone left edits of, so that they are sent. */
   private async takeLeft(): Promise<void> {
+    this.kept.dropCleanStates(this.repl);
     for (const { guid, path } of await this.kept.list(this.repl)) {
       if (this.socket.current.state === "closed") return;
       const open = this.documents.get(guid);
