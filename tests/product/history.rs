@@ -323,3 +323,41 @@ async fn packs_are_joined_and_thinned_and_the_history_stays_whole() -> Result<()
     check(&api, &repl, "main.py", &[written[0], written[1], ("# the end", "Ada")]).await?;
     Ok(())
 }
+
+/// After a crash everybody sends what the server lost: who sends it did not write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_belongs_to_who_wrote_it_not_to_who_sent_it() -> Result<()> {
+    let (mut server, api, repl) = python().await?;
+    api.set_name("Ada").await?;
+    let bob = server.guest(&repl, Role::Editor).await?;
+    bob.set_name("Bob").await?;
+    let (mut adas, mut bobs) = (api.live(&repl).await?, bob.live(&repl).await?);
+    adas.join("main.py").await?;
+    bobs.join("main.py").await?;
+    let lost = adas.document("main.py")?.replica.append("# ada wrote it\n");
+    bobs.send_update("main.py", &lost).await?;
+    bobs.fsynced("main.py").await?;
+    // Nobody knows better yet.
+    let text = api.text(&repl, "main.py").await?;
+    let line = text.lines().count() as u32;
+    assert_eq!(author_of(&api, &repl, "main.py", line).await?.as_deref(), Some("Bob"));
+    adas.show_caret("main.py").await?;
+    adas.append("main.py", "# and came back\n").await?;
+    adas.fsynced("main.py").await?;
+    let written = [("# ada wrote it", "Ada"), ("# and came back", "Ada")];
+    check(&api, &repl, "main.py", &written).await?;
+
+    // That is certain now, whoever sends more in that name.
+    let more = adas.document("main.py")?.replica.append("# by ada, sent by bob\n");
+    bobs.show_caret("main.py").await?;
+    bobs.send_update("main.py", &more).await?;
+    bobs.fsynced("main.py").await?;
+    let mut all = written.to_vec();
+    all.push(("# by ada, sent by bob", "Ada"));
+    check(&api, &repl, "main.py", &all).await?;
+    drop((adas, bobs));
+    server.kill().await?;
+    server.restart().await?;
+    check(&api, &repl, "main.py", &all).await?;
+    Ok(())
+}

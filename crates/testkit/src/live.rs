@@ -212,6 +212,23 @@ impl LiveSocket {
         self.send_update(address, &update).await
     }
 
+    /// Shows a caret: says that this client id is here.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn show_caret(&mut self, address: &str) -> Result<()> {
+        let client = self.document(address)?.replica.client();
+        let mut states = Vec::new();
+        // One client, its clock, its state.
+        write_var_uint(&mut states, 1);
+        write_var_uint(&mut states, client);
+        write_var_uint(&mut states, 1);
+        write_var_bytes(&mut states, b"{}");
+        let mut message = collab::start(address, collab::kind::AWARENESS);
+        write_var_bytes(&mut message, &states);
+        self.socket.send(message).await
+    }
+
     /// Sends any bytes as an edit; returns its number.
     ///
     /// # Errors

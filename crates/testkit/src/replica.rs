@@ -23,6 +23,11 @@ impl Default for Replica {
 }
 
 impl Replica {
+    /// The Yjs client id that this copy writes with.
+    pub fn client(&self) -> u64 {
+        self.document.client_id().get()
+    }
+
     /// The text now.
     pub fn text(&self) -> String {
         self.text.get_string(&self.document.transact())

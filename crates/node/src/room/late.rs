@@ -350,6 +350,7 @@ impl Room {
     /// Merges edits into an open document; whether all could be.
     fn merge_late_edits(&mut self, file: FileId, edits: Vec<LateEdit>) -> bool {
         let mut merged = true;
+        self.authors_loaded(file);
         for edit in edits {
             let Some(document) = self.documents.get_mut(file) else { return false };
             if document.generation != edit.generation {

@@ -35,7 +35,8 @@ enum Base {
     Known,
     /// The snapshot that the last manifest names.
     Snapshot(String),
-    /// All snapshots as they are before this flush.
+    /// The packs before, but for what other snapshots have: another owner's edits, or some of
+    /// these (a flush that was cut off). It comes after them, and brings only what they lack.
     Union,
     /// The state of the same turn: there are no single edits any more.
     Present(Option<Vec<u8>>),
@@ -113,7 +114,7 @@ impl History {
 pub async fn store(store: &ReplStore, captured: CapturedHistory) -> Result<Packed, ObjectError> {
     let mut pack = HistoryPack { people: captured.people, files: Vec::new() };
     let mut taken = Vec::with_capacity(captured.files.len());
-    for CapturedFile { key, edits, base, given_up } in captured.files {
+    for CapturedFile { key, mut edits, base, given_up } in captured.files {
         let (file, generation) = key;
         taken.push((key, edits.len()));
         let base = match base {
@@ -121,10 +122,19 @@ pub async fn store(store: &ReplStore, captured: CapturedHistory) -> Result<Packe
             Base::Present(state) => {
                 state.map(|state| PackedBase { ms: wall_ms(), state: state.into() })
             }
-            from @ (Base::Snapshot(_) | Base::Union) => {
-                let state = stored_state(store, key, from, captured.client_id).await?;
+            Base::Snapshot(_) => {
                 let ms = edits.first().map_or_else(wall_ms, |edit| edit.ms);
+                let state = stored_state(store, key, base, captured.client_id).await?;
                 state.map(|state| PackedBase { ms, state: state.into() })
+            }
+            Base::Union => {
+                let state = stored_state(store, key, base, captured.client_id).await?;
+                edits.extend(state.map(|state| PackedEdit {
+                    ms: wall_ms(),
+                    author: None,
+                    update: state.into(),
+                }));
+                None
             }
         };
         // Single edits after a state of now would be met in the wrong order.
@@ -167,4 +177,60 @@ async fn stored_state(
         load_all(client_id, &snapshots).ok()?.encode_state().ok()
     });
     Ok(state.await.ok().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tandem_doc::Document;
+    use tandem_proto::{Epoch, FileId, Generation, Lsn, ReplId};
+    use tandem_store::blob::MemoryStore;
+    use tandem_store::{Authors, ContentHash, NewSnapshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_only_a_snapshot_has_comes_after_the_edits() {
+        let repl = ReplStore::new(Arc::new(MemoryStore::default()), ReplId::from_random([1; 10]));
+        let key = (FileId::from_random([2; 10]), Generation(1));
+        let mut document = Document::new(7);
+        let update = document.replace("ours").unwrap().unwrap();
+        document.replace("ours and theirs").unwrap();
+        let snapshot = NewSnapshot {
+            epoch: Epoch(1),
+            file: key.0,
+            generation: key.1,
+            lsn: Lsn(1),
+            state: document.encode_state().unwrap().into(),
+            text_hash: ContentHash::of(b"ours and theirs"),
+            merged: std::collections::BTreeMap::new(),
+            authors: Authors::default(),
+        };
+        let named = repl.put_snapshot(&snapshot).await.unwrap();
+        let edit = PackedEdit { ms: 5, author: None, update: update.into() };
+        let captured = |base| CapturedHistory {
+            files: vec![CapturedFile { key, edits: vec![edit.clone()], base, given_up: false }],
+            people: Vec::new(),
+            client_id: 9,
+        };
+        let packed = store(&repl, captured(Base::Union)).await.unwrap();
+        assert_eq!(packed.taken, [(key, 1)]);
+        let pack = repl.get_history(&packed.pack.unwrap().key).await.unwrap();
+        let file = &pack.files[0];
+        assert_eq!((file.base.is_none(), file.edits.len(), &file.edits[0]), (true, 2, &edit));
+        let last = Document::load(1, &file.edits[1].update).unwrap();
+        assert_eq!(last.text(), "ours and theirs");
+
+        let packed = store(&repl, captured(Base::Snapshot(named))).await.unwrap();
+        let pack = repl.get_history(&packed.pack.unwrap().key).await.unwrap();
+        assert_eq!(pack.files[0].edits, std::slice::from_ref(&edit));
+        let base = Document::load(1, &pack.files[0].base.as_ref().unwrap().state).unwrap();
+        assert_eq!(base.text(), "ours and theirs");
+
+        // History never keeps a document from being saved.
+        let lost = captured(Base::Snapshot(format!("repls/{}/e1/s/gone", repl.repl())));
+        let packed = store(&repl, lost).await.unwrap();
+        assert!(packed.pack.is_some());
+    }
 }
