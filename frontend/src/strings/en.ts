@@ -368,6 +368,7 @@ export const t = {
     sessions: (day: string) => `Changes, ${day}`,
     span: (from: string, to: string) => (from === to ? from : `${from} – ${to}`),
     somebody: "Somebody",
+    asItCame: "As the file came",
     authors: (names: readonly string[]) =>
       names.length < 2
         ? (names[0] ?? "Somebody")
@@ -451,7 +452,6 @@ export const t = {
     rescueUse: "Use this text",
     rescueUsed: "The file has your text now",
     rescueFailed: "The text was not written",
-    blameUnknown: "As the file came",
     blameTitle: (name: string, moment: string) => `${name}, ${moment}`,
     blameFailed: "Who wrote these lines could not be loaded",
   },

@@ -25,7 +25,7 @@ export function PlaybackBar({ timeline, player, onEarlier, onLater }: PlaybackBa
   const edit = timeline.step(step);
   const when = moment(edit?.ms ?? timeline.beginMs, now);
   const author = edit?.author ?? null;
-  const name = edit === null ? t.history.begin : (author?.name ?? t.history.somebody);
+  const name = edit === null ? t.history.begin : (author?.name ?? t.history.asItCame);
   return (
     <footer className={styles.player}>
       <div className={styles.track}>

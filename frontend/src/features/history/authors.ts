@@ -8,6 +8,7 @@ export function authorsOf(
   { authors }: HistorySession,
   known: readonly HistoryAuthor[],
 ): HistoryAuthor[] {
-  if (authors.length === 0) return [UNKNOWN];
+  // The server made these edits of the file that was there.
+  if (authors.length === 0) return [{ ...UNKNOWN, name: t.history.asItCame }];
   return authors.map((id) => known.find((author) => author.id === id) ?? { ...UNKNOWN, id });
 }

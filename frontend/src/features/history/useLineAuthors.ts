@@ -59,7 +59,7 @@ function readable(
   return lines.map(({ line, lines, author, ms }) => {
     const who = author === null ? undefined : known.get(author);
     if (author === null) {
-      const title = t.history.blameUnknown;
+      const title = t.history.asItCame;
       return { line, lines, name: "", colour: "transparent", age: "", title };
     }
     const name = who?.name ?? t.history.somebody;
