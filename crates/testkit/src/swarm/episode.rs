@@ -68,12 +68,22 @@ pub(super) async fn run(seed: u64, log: &Path) -> Result<SwarmReport> {
     while Instant::now() < end {
         let (pause, act) = episode.plan.next();
         tokio::time::sleep(pause).await;
+        note(log, &act);
         episode.do_act(&act).await.with_context(|| format!("{act:?}"))?;
         episode.give_orders();
         let violations = episode.ledger.violations();
         anyhow::ensure!(violations.is_empty(), "{violations:#?}");
     }
     episode.rest().await
+}
+
+/// Writes an act among what the server says.
+fn note(log: &Path, act: &Act) {
+    use std::io::Write as _;
+    if let Ok(mut file) = std::fs::OpenOptions::new().append(true).create(true).open(log) {
+        // It only helps to read the log.
+        let _ = writeln!(file, "---- {act:?}");
+    }
 }
 
 impl Episode {

@@ -9,7 +9,7 @@ use reqwest::Method;
 use super::ledger::{Holder, Ledger};
 use super::places::{Places, mark};
 use super::plan::Program;
-use crate::{Api, TerminalSocket, within};
+use crate::{Api, TerminalSocket, eventually, within};
 
 /// How long a program may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -88,14 +88,17 @@ impl Programs {
 
     /// Types a command into the repl's shell, opening one if need be.
     pub(super) async fn execute(&mut self, command: &str) -> Result<String> {
-        let outcome = within("a program", LIMIT, async {
-            let shell = match &mut self.shell {
-                Some(shell) => shell,
-                none => none.insert(open_shell(&self.api, &self.repl).await?),
-            };
-            shell.execute(command).await
-        })
-        .await;
+        let shell = match &mut self.shell {
+            Some(shell) => shell,
+            // The server may be away just now.
+            none => none.insert(
+                eventually("a shell opens", LIMIT, || async {
+                    open_shell(&self.api, &self.repl).await.map(Some)
+                })
+                .await?,
+            ),
+        };
+        let outcome = within("a program", LIMIT, shell.execute(command)).await;
         if outcome.is_err() {
             self.shell = None;
         }
