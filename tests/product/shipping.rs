@@ -50,7 +50,7 @@ async fn one_request_a_second_whatever_the_number_of_repls() -> Result<()> {
             let mut live = api.live(&repl).await?;
             live.join("main.py").await?;
             live.append("main.py", "# first\n").await?;
-            live.stored("main.py").await?;
+            live.fsynced("main.py").await?;
             open.push(live);
         }
         let mut typing = JoinSet::new();
