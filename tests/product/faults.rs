@@ -234,6 +234,9 @@ async fn a_log_over_its_quota_refuses_edits_says_so_and_takes_them_later() -> Re
     let text = live.text("main.py")?;
     let mut second = bench.live().await?;
     ensure!(text.starts_with(&second.text("main.py")?), "the reader sees what was accepted");
+    // A text that nobody opened yet would begin with a record.
+    let unopened = second.join("tandem.toml").await.err().context("a document began")?;
+    ensure!(unopened.to_string().contains("4503"), "{unopened}");
     let write = bench.api.write(&bench.repl, "new.txt", "x").await;
     ensure!(write.is_err(), "a change was accepted that cannot be kept");
     second.listen(Duration::from_millis(100)).await?;
@@ -242,6 +245,7 @@ async fn a_log_over_its_quota_refuses_edits_says_so_and_takes_them_later() -> Re
     accepted_later(&bench, &mut live).await?;
     let text = live.text("main.py")?;
     second.wait_for_text("main.py", "the same for all", |seen| seen == text).await?;
+    second.join("tandem.toml").await?;
     bench.server.kill().await?;
     bench.server.restart().await?;
     ensure!(bench.live().await?.text("main.py")? == text, "nothing of it is lost");

@@ -121,6 +121,7 @@ impl Room {
             || self.sandbox.is_coming()
             || self.documents.is_loading_with_log()
             || !self.lease.may_ack()
+            || !self.log_takes_records()
         {
             self.late.opened += NOT_NOW;
             return;

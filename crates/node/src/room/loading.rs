@@ -165,6 +165,10 @@ impl Room {
             Ok(built) => built,
             Err((refusal, reason)) => return self.load_failed(file, refusal, &reason),
         };
+        if seed.is_some() && !self.log_takes_records() {
+            let reason = "the log takes nothing now, so no document can begin";
+            return self.load_failed(file, Refusal::Unavailable, reason);
+        }
         let generation = document.generation;
         let Some(Slot::Loading(loading)) =
             self.documents.insert(file, Slot::Open(Box::new(document)))
