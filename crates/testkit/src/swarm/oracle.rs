@@ -82,9 +82,9 @@ pub(super) async fn history_ends_in_the_present(episode: &Episode) -> Result<()>
         let what = "history replays to the present text";
         let outcome = eventually(what, LIMIT, || async {
             // A file that nobody ever opened has no history.
-            let typed = |path: &String| !path.ends_with("mortal.txt");
+            let is_open = |file| episode.seats.iter().any(|seat| seat.screen().file == Some(file));
             let files = repl.files().await?;
-            for (path, (_, text)) in files.into_iter().filter(|(path, _)| typed(path)) {
+            for (path, (_, text)) in files.into_iter().filter(|(_, (file, _))| is_open(*file)) {
                 let replayed = repl.editor.text_at(&repl.id, &path, FAR_MS).await?;
                 if replayed != text {
                     bail!(compare(&path, "the server", &text, "its history", Some(&replayed)));
