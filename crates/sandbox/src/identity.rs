@@ -20,28 +20,26 @@ pub(crate) struct ProcessIdentity {
 impl ProcessIdentity {
     /// Looks a running process up; `None` when there is none (a zombie counts as none).
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything, so count from the last one.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let state = fields.next()?;
-        let start_ticks = fields.nth(18)?.parse().ok()?;
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, start_ticks })
+        let (state, start_ticks) = stat(pid)?;
+        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_ticks })
     }
 
-    /// Whether exactly this process still runs.
+    /// Whether exactly this process still runs, or any thread of it: the first thread of a killed
+    /// process is a zombie while the last one still ends what is in its pid namespace.
     pub(crate) fn is_alive(&self) -> bool {
-        Self::of(self.pid) == Some(*self)
+        self.open().is_ok_and(|fd| fd.is_some_and(|fd| !has_ended(&fd)))
     }
 
-    /// A descriptor of the process that becomes readable when it ends; `None` when it already
-    /// has.
+    /// A descriptor of the process that is readable when all of it has ended; `None` when nothing
+    /// is left of it.
     pub(crate) fn open(&self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             // The descriptor is of whoever had the pid when it was opened; checking the start
             // time afterwards makes sure that this was the right one.
-            Ok(fd) => Ok(self.is_alive().then_some(fd)),
+            Ok(fd) => {
+                Ok((stat(self.pid).map(|(_, start)| start) == Some(self.start_ticks)).then_some(fd))
+            }
             Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -65,6 +63,27 @@ impl ProcessIdentity {
     }
 }
 
+/// Whether a process or any thread of it runs.
+pub(crate) fn runs(pid: i32) -> bool {
+    let fd = Pid::from_raw(pid).map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+    matches!(fd, Some(Ok(fd)) if !has_ended(&fd))
+}
+
+fn has_ended(fd: &OwnedFd) -> bool {
+    let mut waiting = [PollFd::new(fd, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut waiting, Some(&Timespec::default())), Ok(1..))
+}
+
+/// State and start of a process, of a zombie as well.
+fn stat(pid: i32) -> Option<(char, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so count from the last one.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +105,27 @@ mod tests {
         identity.kill().unwrap();
         child.wait().unwrap();
         assert!(!identity.is_alive());
+    }
+
+    #[test]
+    fn a_process_runs_as_long_as_any_of_its_threads() {
+        let script = "import ctypes, threading, time\n\
+                      threading.Thread(target=time.sleep, args=(60,)).start()\n\
+                      ctypes.CDLL(None).pthread_exit(None)";
+        let mut child = std::process::Command::new("python3").args(["-c", script]).spawn().unwrap();
+        let pid = child.id() as i32;
+        let (_, start_ticks) = stat(pid).unwrap();
+        let identity = ProcessIdentity { pid, start_ticks };
+        let begun = std::time::Instant::now();
+        while stat(pid).unwrap().0 != 'Z' {
+            assert!(begun.elapsed() < Duration::from_secs(20), "its first thread did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(identity.is_alive());
+        assert!(!identity.wait(Duration::from_millis(10)).unwrap());
+        identity.kill().unwrap();
+        assert!(identity.wait(Duration::from_secs(20)).unwrap());
+        assert!(!identity.is_alive());
+        child.wait().unwrap();
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal};
 use tandem_proto::SandboxId;
 
 use crate::driver::{Limits, LimitsInForce};
-use crate::identity::ProcessIdentity;
+use crate::identity;
 
 /// The group that holds all sandboxes.
 const GROUP: &str = "tandem";
@@ -264,7 +264,7 @@ pub(super) fn kill(folders: &[PathBuf]) {
 pub(super) fn are_empty(folders: &[PathBuf]) -> bool {
     // A zombie is dead: whoever has to reap it may take seconds (a container's first process), and
     // it holds nothing any more.
-    let runs = |pid: &str| pid.parse().is_ok_and(|pid| ProcessIdentity::of(pid).is_some());
+    let runs = |pid: &str| pid.parse().is_ok_and(identity::runs);
     folders.iter().all(|folder| {
         fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|text| !text.lines().any(runs))
             || !folder.exists()
