@@ -310,16 +310,19 @@ async fn packs_are_joined_and_thinned_and_the_history_stays_whole() -> Result<()
     server.restart().await?;
     let mut live = api.live(&repl).await?;
     live.join("main.py").await?;
-    // All that was typed before is older than a second by now.
-    live.listen(Duration::from_millis(1_100)).await?;
-    live.append("main.py", "# the end\n").await?;
-    live.stored("main.py").await?;
-    let frames = eventually("old steps are joined", LIMIT, || async {
-        let frames = api.replay(&repl, "main.py").await?.frames.len();
-        Ok((frames < 10).then_some(frames))
-    })
-    .await?;
-    assert!(frames >= 3, "{frames}");
+    // A pack that was joined with a fresh one is old a second later, and looked at with a save.
+    let mut frames = usize::MAX;
+    for number in 0..10 {
+        live.listen(Duration::from_millis(1_100)).await?;
+        let line = if number == 0 { "# the end\n" } else { "# more\n" };
+        live.append("main.py", line).await?;
+        live.stored("main.py").await?;
+        frames = api.replay(&repl, "main.py").await?.frames.len();
+        if frames < 15 {
+            break;
+        }
+    }
+    assert!((3..15).contains(&frames), "{frames}");
     check(&api, &repl, "main.py", &[written[0], written[1], ("# the end", "Ada")]).await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ const JOINED: usize = 8;
 const MAX_JOINED_BYTES: u64 = 8 * 1024 * 1024;
 /// What is thinned at once.
 const MAX_THINNED_BYTES: u64 = 64 * 1024 * 1024;
-/// Between two thinnings of a repl.
+/// Between two thinnings of a repl, at most.
 const BETWEEN: Duration = Duration::from_secs(60 * 60);
 /// Longest time spent on one.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -94,7 +94,9 @@ impl History {
         if let Some(packs) = self.joinable() {
             return Some((Job::Join, packs));
         }
-        if self.upkeep.thinned.is_some_and(|last| now.duration_since(last) < BETWEEN) {
+        // Where single edits are kept for less, waiting for an hour would keep them longer.
+        let between = BETWEEN.min(retention.raw);
+        if self.upkeep.thinned.is_some_and(|last| now.duration_since(last) < between) {
             return None;
         }
         self.thinnable(retention, now_ms).map(|packs| (Job::Thin, packs))
