@@ -334,7 +334,13 @@ impl Room {
         let at_rest = self.files.at_rest(file).copied();
         let Some(document) = self.documents.get_mut(file) else { return };
         if document.disk.disk_hash.is_some() {
-            if document.disk.signature.is_none() {
+            let is_behind = document.edits != document.disk.written_edits;
+            let unseen = document.disk.signature.is_none();
+            if is_behind {
+                // It was loaded with edits from the log after everything else was written.
+                self.write_before_long(file);
+            }
+            if unseen {
                 // Known from the log or the manifest; a program may have written since.
                 self.look_again(file);
             }
