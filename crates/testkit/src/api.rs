@@ -38,7 +38,12 @@ pub struct Refused {
 
 impl Api {
     pub(crate) fn new(port: u16, token: &str) -> Self {
-        Self { port, token: token.to_owned(), http: reqwest::Client::new() }
+        // The server ends idle connections after 30 s; one that it is just ending is not used.
+        let http = reqwest::Client::builder()
+            .pool_idle_timeout(std::time::Duration::from_secs(10))
+            .build()
+            .unwrap_or_default();
+        Self { port, token: token.to_owned(), http }
     }
 
     /// The token of this person.
