@@ -26,11 +26,11 @@ pub use log::{
 pub use object::{MAX_OBJECT_BYTES, ObjectError};
 pub use position::{Positions, merge_positions};
 pub use repl::{
-    Authors, BlobReader, BlobRef, Branch, Catalogue, CatalogueRecord, Content, Eol, Grain, Head,
-    HistoryPack, Manifest, NewSnapshot, NodeKind, PackedBase, PackedEdit, PackedFile, ReplStore,
-    Snapshot, SnapshotIndex, Snapshots, StoredCheckpoint, StoredDocument, StoredLink, StoredMember,
-    StoredPack, StoredRun, StoredTerminal, Swept, TreeNode, WrittenRun, join_lineage, list_repls,
-    load_catalogue,
+    Authors, Beside, BlobReader, BlobRef, Branch, Catalogue, CatalogueRecord, Content, Eol, Grain,
+    Head, HistoryPack, Manifest, NewSnapshot, NodeKind, PackedBase, PackedEdit, PackedFile,
+    ReplStore, Snapshot, SnapshotIndex, SnapshotKey, Snapshots, StoredCheckpoint, StoredDocument,
+    StoredLink, StoredMember, StoredPack, StoredRun, StoredTerminal, Swept, TreeNode, WrittenRun,
+    join_lineage, list_repls, load_catalogue,
 };
 pub use template::{
     MAX_TEMPLATE_BYTES, MAX_TEMPLATE_FILES, Seeded, Template, TemplateError, TemplateFile,

@@ -147,7 +147,9 @@ async fn what_is_beside_the_line_of_the_head_is_found() {
     // Epoch 2 wrote on after its second, from which epoch 4 began; epoch 3 was lost altogether.
     let head =
         Manifest { lineage: vec![(Epoch(1), 5), (Epoch(2), 2)], ..manifest(store.repl(), 4, 9) };
-    let branches = store.branches(head.epoch, &head.lineage).await.unwrap();
+    let beside = store.beside(head.epoch, &head.lineage).await.unwrap();
+    assert_eq!((beside.newest, beside.snapshots.len()), (Epoch(5), 0));
+    let branches = beside.branches;
     let found: Vec<_> = branches
         .iter()
         .map(|branch| {
@@ -163,9 +165,9 @@ async fn what_is_beside_the_line_of_the_head_is_found() {
         join_lineage(&mut lineage, &branch.manifest);
     }
     let next = Manifest { lineage, ..manifest(store.repl(), 6, 1) };
-    let left = store.branches(next.epoch, &next.lineage).await.unwrap();
+    let left = store.beside(next.epoch, &next.lineage).await.unwrap().branches;
     assert_eq!(left.len(), 1, "only epoch 5 is new: {left:?}");
-    assert!(store.branches(Epoch(9), &[]).await.unwrap().is_empty());
+    assert!(store.beside(Epoch(9), &[]).await.unwrap().branches.is_empty());
 }
 
 #[tokio::test]

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_doc::{Applied, Rejected};
-use tandem_proto::{Epoch, FileId, Generation, MemberId};
+use tandem_proto::{Epoch, FileId, Generation, Lsn, MemberId};
 use tandem_store::{
-    Branch, Manifest, NewRecord, ObjectError, Positions, Record, RecordKind, ReplStore,
-    merge_positions,
+    Beside, Branch, Manifest, NewRecord, ObjectError, Positions, Record, RecordKind, ReplStore,
+    SnapshotKey, merge_positions,
 };
 
 use super::files::{Deleted, Logged, Stored};
 use super::manifest::from_manifest;
-use super::replay::read_tree_record;
+use super::replay::{read_tree_record, unite};
 use super::tree::{Change, Kind, Node};
 use super::{Continuation, Ending, Room};
 use crate::lease::wall_ms;
@@ -51,8 +51,30 @@ pub struct Late {
     looking: bool,
     /// From the own log, at the opening.
     records: Vec<Record>,
-    /// Snapshots of other epochs that the documents contain or will when they are loaded.
+    /// Snapshots of other epochs at the last look.
     snapshots: Option<HashSet<String>>,
+}
+
+/// Which snapshots of other epochs are no news.
+struct Seen {
+    /// Those of the last look; of documents that are not open they are contained when these are
+    /// loaded.
+    snapshots: Option<HashSet<String>>,
+    /// Which history the open documents are of, and what they contain of it.
+    merged: HashMap<FileId, (Generation, BTreeMap<Epoch, Lsn>)>,
+}
+
+impl Seen {
+    fn has(&self, snapshot: &SnapshotKey) -> bool {
+        match (self.merged.get(&snapshot.file), &self.snapshots) {
+            (Some((generation, merged)), _) => {
+                *generation != snapshot.generation
+                    || merged.get(&snapshot.epoch) >= Some(&snapshot.lsn)
+            }
+            (None, Some(seen)) => seen.contains(&snapshot.key),
+            (None, None) => true,
+        }
+    }
 }
 
 impl Late {
@@ -74,8 +96,8 @@ struct Found {
     records: Vec<Record>,
     /// Of all snapshots of other epochs.
     keys: HashSet<String>,
-    /// Those that are new.
-    snapshots: Vec<(FileId, Generation, Bytes)>,
+    /// Those that are new, with their states.
+    snapshots: Vec<(SnapshotKey, Bytes)>,
     branches: Vec<Branch>,
 }
 
@@ -83,6 +105,8 @@ struct Found {
 struct LateEdit {
     update: Bytes,
     generation: Generation,
+    /// It is a whole state: the snapshot that the document contains afterwards.
+    snapshot: Option<(Epoch, Lsn)>,
     author: Option<MemberId>,
     wall_ms: u64,
 }
@@ -129,10 +153,17 @@ impl Room {
         self.late.looking = true;
         let (shared, store, own) = (self.shared.clone(), self.store.clone(), self.lease.epoch);
         let above = self.saved.contained();
-        let known = self.late.snapshots.clone();
         let lineage = self.saved.lineage().to_vec();
+        let seen = Seen {
+            snapshots: self.late.snapshots.clone(),
+            merged: self
+                .documents
+                .open()
+                .map(|(file, document)| (file, (document.generation, document.merged.clone())))
+                .collect(),
+        };
         self.spawn(async move {
-            let found = look(&shared, &store, (own, above), known, &lineage).await;
+            let found = look(&shared, &store, (own, above), seen, &lineage).await;
             Box::new(move |room: &mut Room| room.late_found(found)) as Continuation
         });
     }
@@ -157,10 +188,7 @@ impl Room {
             return self.end(Ending::LostLease);
         }
         self.late.snapshots = Some(found.keys);
-        let mut records = std::mem::take(&mut self.late.records);
-        records.extend(found.records);
-        records.sort_by_key(|record| (record.epoch, record.node, record.boot, record.lsn));
-        records.dedup_by_key(|record| (record.node, record.boot, record.lsn));
+        let records = unite(std::mem::take(&mut self.late.records), found.records);
         if records.is_empty() && found.snapshots.is_empty() && found.branches.is_empty() {
             return;
         }
@@ -178,7 +206,7 @@ impl Room {
     fn plan_late(
         &mut self,
         records: Vec<Record>,
-        snapshots: Vec<(FileId, Generation, Bytes)>,
+        snapshots: Vec<(SnapshotKey, Bytes)>,
         branches: Vec<Branch>,
     ) -> Work {
         let mut work = Work::default();
@@ -189,8 +217,9 @@ impl Room {
             work.branches.push(branch.manifest);
         }
         let mut edits: BTreeMap<FileId, Vec<LateEdit>> = BTreeMap::new();
-        for (file, generation, update) in snapshots {
-            let edit = LateEdit { update, generation, author: None, wall_ms: wall_ms() };
+        for (SnapshotKey { epoch, file, generation, lsn, .. }, update) in snapshots {
+            let snapshot = Some((epoch, lsn));
+            let edit = LateEdit { update, generation, snapshot, author: None, wall_ms: wall_ms() };
             edits.entry(file).or_default().push(edit);
         }
         for record in records {
@@ -206,6 +235,7 @@ impl Room {
                 RecordKind::Update => edits.entry(record.document).or_default().push(LateEdit {
                     update: record.payload,
                     generation: record.generation,
+                    snapshot: None,
                     author: record.author,
                     wall_ms: record.wall_ms,
                 }),
@@ -362,6 +392,10 @@ impl Room {
             let noted = document.disk.merge.note_edit(&document.doc);
             let applied = noted
                 .and_then(|()| document.doc.apply_within(&edit.update, || Instant::now() < until));
+            if let (Ok(_), Some((epoch, lsn))) = (&applied, edit.snapshot) {
+                let contained = document.merged.entry(epoch).or_default();
+                *contained = (*contained).max(lsn);
+            }
             match applied {
                 Ok(Applied::New) => self.accept_late(file, edit),
                 Ok(Applied::Known) => {}
@@ -449,23 +483,17 @@ async fn look(
     shared: &Shared,
     store: &ReplStore,
     (own, above): (Epoch, Positions),
-    known: Option<HashSet<String>>,
+    seen: Seen,
     lineage: &[(Epoch, u64)],
 ) -> Result<Found, ObjectError> {
-    let newest = store.highest_epoch().await?;
     let mut records = shared.shipped_logs.records(store.repl(), &above).await?;
     records.retain(|record| record.epoch < own);
-    let beside = store.snapshots_beside(own).await?;
-    let keys = beside.iter().map(|(_, _, key)| key.clone()).collect();
+    let Beside { newest, snapshots: beside, branches } = store.beside(own, lineage).await?;
+    let keys = beside.iter().map(|snapshot| snapshot.key.clone()).collect();
     let mut snapshots = Vec::new();
-    // Those of the first look were there when documents were loaded, or will be.
-    if let Some(known) = known {
-        for (file, generation, key) in beside {
-            if !known.contains(&key) {
-                snapshots.push((file, generation, store.get_snapshot(&key).await?.content.state));
-            }
-        }
+    for snapshot in beside.into_iter().filter(|snapshot| !seen.has(snapshot)) {
+        let state = store.get_snapshot(&snapshot.key).await?.content.state;
+        snapshots.push((snapshot, state));
     }
-    let branches = store.branches(own, lineage).await?;
     Ok(Found { newest, records, keys, snapshots, branches })
 }

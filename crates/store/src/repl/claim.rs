@@ -8,7 +8,9 @@
 use serde::{Deserialize, Serialize};
 use tandem_proto::{BootId, Epoch, NodeId};
 
+use super::snapshots::SnapshotKey;
 use super::{Manifest, ReplStore, parse_epoch, parse_manifest_key};
+use crate::blob::ObjectInfo;
 use crate::object::{self, ObjectError, ObjectKind};
 
 /// Manifests outside the line of the head that are read at most.
@@ -28,6 +30,17 @@ pub struct Branch {
     pub manifest: Manifest,
     /// The last manifest of its line that the head descends from too, if it is still there.
     pub fork: Option<Box<Manifest>>,
+}
+
+/// What is stored of a repl beside one opening.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The highest epoch that anybody has claimed.
+    pub newest: Epoch,
+    /// Snapshots of all other epochs.
+    pub snapshots: Vec<SnapshotKey>,
+    /// Manifests of earlier epochs outside the line.
+    pub branches: Vec<Branch>,
 }
 
 impl ReplStore {
@@ -62,18 +75,38 @@ impl ReplStore {
         Ok(nodes)
     }
 
-    /// Manifests of epochs before this one that are not in the line it descends from, newest last.
-    /// Of each epoch only the newest, which contains the others.
+    /// What openings at other epochs wrote, from one listing: who has opened the repl last, their
+    /// snapshots, and the manifests of earlier epochs that are not in this line.
     ///
     /// # Errors
-    /// See [`ObjectError`]. A corrupt one is left out: the head is whole without it.
-    pub async fn branches(
+    /// See [`ObjectError`]. A corrupt manifest is left out: the head is whole without it.
+    pub async fn beside(
         &self,
-        epoch: Epoch,
+        own: Epoch,
+        lineage: &[(Epoch, u64)],
+    ) -> Result<Beside, ObjectError> {
+        let listed = self.blobs.list(&format!("{}e", self.folder())).await?;
+        let epochs = listed.iter().filter_map(|info| {
+            parse_epoch(info.key.strip_prefix(self.folder())?.split_once('/')?.0)
+        });
+        let newest = epochs.max().unwrap_or_default();
+        let snapshots = listed
+            .iter()
+            .filter_map(|info| SnapshotKey::parse(self.folder(), &info.key))
+            .filter(|snapshot| snapshot.epoch != own)
+            .collect();
+        let branches = self.branches(&listed, own, lineage).await?;
+        Ok(Beside { newest, snapshots, branches })
+    }
+
+    /// The branches among these, newest last. Of each epoch only the newest, which contains the
+    /// others.
+    async fn branches(
+        &self,
+        listed: &[ObjectInfo],
+        own: Epoch,
         lineage: &[(Epoch, u64)],
     ) -> Result<Vec<Branch>, ObjectError> {
-        let own = epoch;
-        let listed = self.blobs.list(&format!("{}e", self.folder())).await?;
         let manifests: Vec<(Epoch, u64, &str)> = listed
             .iter()
             .filter_map(|info| {

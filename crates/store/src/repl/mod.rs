@@ -31,7 +31,7 @@ use crate::blob::BlobStore;
 use crate::object::{self, ObjectError, ObjectKind};
 pub use blobs::{BlobReader, BlobRef};
 pub use catalogue::{Catalogue, CatalogueRecord, StoredLink, StoredMember, load_catalogue};
-pub use claim::{Branch, join_lineage};
+pub use claim::{Beside, Branch, join_lineage};
 pub use history::{
     Authors, Grain, HistoryPack, PackedBase, PackedEdit, PackedFile, StoredPack, WrittenRun,
 };
@@ -40,7 +40,7 @@ pub use manifest::{
     TreeNode,
 };
 pub use named::Kept;
-pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, Snapshots};
+pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, SnapshotKey, Snapshots};
 pub use sweep::Swept;
 
 /// Serialising a larger tree leaves the runtime's threads.

@@ -58,6 +58,28 @@ struct Newest {
     keys: Vec<String>,
 }
 
+/// What the key of a snapshot says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotKey {
+    /// The opening that wrote it.
+    pub epoch: Epoch,
+    /// The document.
+    pub file: FileId,
+    /// Its generation.
+    pub generation: Generation,
+    /// See [`NewSnapshot::lsn`].
+    pub lsn: Lsn,
+    /// The key itself.
+    pub key: String,
+}
+
+impl SnapshotKey {
+    pub(super) fn parse(folder: &str, key: &str) -> Option<Self> {
+        let (epoch, file, generation, lsn) = parse_key(folder, key)?;
+        Some(Self { epoch, file, generation, lsn, key: key.to_owned() })
+    }
+}
+
 /// The snapshots of a repl at one moment, from one listing.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotIndex {
@@ -139,22 +161,6 @@ impl ReplStore {
             }
         }
         Ok(index)
-    }
-
-    /// Keys of the snapshots of all epochs but one.
-    ///
-    /// # Errors
-    /// See [`ObjectError`].
-    pub async fn snapshots_beside(
-        &self,
-        own: Epoch,
-    ) -> Result<Vec<(FileId, Generation, String)>, ObjectError> {
-        let listed = self.blobs.list(&format!("{}e", self.folder())).await?;
-        let keys = listed.into_iter().filter_map(|info| {
-            let (epoch, file, generation, _) = parse_key(self.folder(), &info.key)?;
-            (epoch != own).then_some((file, generation, info.key))
-        });
-        Ok(keys.collect())
     }
 
     /// Reads what makes up a document. Nothing found is an empty answer; whether that is right,

@@ -202,11 +202,23 @@ impl Room {
     /// Makes a client drop its copy of a document and open it again.
     pub(in crate::room) fn reset_peer(&mut self, id: PeerId, address: &str, refusal: Refusal) {
         let Some(protocol) = self.protocol(id) else { return };
-        match protocol::reset(protocol, address, refusal) {
+        let message = protocol::reset(protocol, address, refusal);
+        self.take_away(id, address, message, (refusal, "the edit cannot be applied"));
+    }
+
+    /// A peer has a document no more: it is told, or closed where its protocol has no word for that.
+    fn take_away(
+        &mut self,
+        id: PeerId,
+        address: &str,
+        message: Option<Bytes>,
+        (refusal, reason): (Refusal, &'static str),
+    ) {
+        match message {
             Some(message) => self.send(id, message),
             None => {
                 if let Some(outbox) = self.peers.get(id).and_then(|peer| peer.outbox()) {
-                    outbox.close(refusal as u16, "the edit cannot be applied");
+                    outbox.close(refusal as u16, reason);
                 }
             }
         }
@@ -225,17 +237,8 @@ impl Room {
     /// A document cannot be opened by this peer.
     pub(in crate::room) fn refuse_open(&mut self, id: PeerId, address: &str, refusal: Refusal) {
         let Some(protocol) = self.protocol(id) else { return };
-        match protocol::closed(protocol, address, refusal) {
-            Some(message) => self.send(id, message),
-            None => {
-                if let Some(outbox) = self.peers.get(id).and_then(|peer| peer.outbox()) {
-                    outbox.close(refusal as u16, "the document cannot be opened");
-                }
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.open.remove(address);
-        }
+        let message = protocol::closed(protocol, address, refusal);
+        self.take_away(id, address, message, (refusal, "the document cannot be opened"));
     }
 
     /// An edit by the server itself (seed, disk, upload): logged, and shown when durable.
