@@ -369,3 +369,33 @@ impl Drop for SmallDisk<'_> {
         let _ = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
     }
 }
+
+/// The sandbox survived and is scanned long before the store gives the document.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_lacks_is_written_though_the_document_comes_last() -> Result<()> {
+    let mut bench = Bench::start(&[]).await?;
+    let mut live = bench.live().await?;
+    bench.api.sandbox_ready(&bench.repl).await?;
+    live.append("main.py", "# stored\n").await?;
+    live.stored("main.py").await?;
+    eventually("the disk has it", LIMIT, || async {
+        let last = bench.api.execute(&bench.repl, "tail -n 1 main.py").await?;
+        Ok((last == "# stored").then_some(()))
+    })
+    .await?;
+    live.append("main.py", "# typed last\n").await?;
+    live.fsynced("main.py").await?;
+    bench.server.kill().await?;
+    drop(live);
+    bench.proxy.set(Fault::Delay(Duration::from_millis(300)), Scope::All);
+    bench.server.restart().await?;
+    let live = bench.api.live(&bench.repl).await?;
+    bench.api.sandbox_ready(&bench.repl).await?;
+    eventually("the disk has what was typed last", LIMIT, || async {
+        let last = bench.api.execute(&bench.repl, "tail -n 1 main.py").await?;
+        Ok((last == "# typed last").then_some(()))
+    })
+    .await?;
+    drop(live);
+    Ok(())
+}
