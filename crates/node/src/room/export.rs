@@ -1,6 +1,6 @@
 //! Everything of a repl at once, for an archive or a fork.
 
-use super::files::Stored;
+use super::contents::Stored;
 use super::mailbox::{Export, ExportFile, FileContent, Reply, RoomError};
 use super::tree::Kind;
 use super::{Continuation, Room};

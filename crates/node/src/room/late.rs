@@ -16,7 +16,7 @@ use tandem_store::{
     SnapshotKey, merge_positions,
 };
 
-use super::files::{Deleted, Logged, Stored};
+use super::contents::{Deleted, Logged, Stored};
 use super::manifest::from_manifest;
 use super::replay::{read_tree_record, unite};
 use super::tree::{Change, Kind, Node};

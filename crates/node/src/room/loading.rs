@@ -18,8 +18,8 @@ use tandem_proto::{FileId, Generation, Lsn, limits};
 use tandem_store::{Authors, Snapshots};
 
 use super::base::{Base, LoggedEdit, Seen};
+use super::contents::{AtRest, Stored};
 use super::documents::{DiskState, Loading, OpenDocument, Slot};
-use super::files::{AtRest, Stored};
 use super::{Continuation, Room};
 use crate::lease::wall_ms;
 use crate::shared::Shared;

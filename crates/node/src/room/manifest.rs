@@ -8,7 +8,7 @@ use tandem_store::{
     Content, ContentHash, Eol as StoredEol, Manifest, NodeKind, Positions, StoredDocument, TreeNode,
 };
 
-use super::files::{Deleted, Files, Stored};
+use super::contents::{Deleted, Files, Stored};
 use super::open::OpenError;
 use super::tree::{Change, Kind, Node, Tree};
 use super::{Room, trash};

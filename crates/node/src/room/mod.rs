@@ -7,11 +7,13 @@
 mod base;
 mod checkpoints;
 mod config;
+mod contents;
 mod deferred;
 mod disk;
 mod documents;
 mod export;
 mod files;
+mod fill;
 mod flush;
 mod history;
 mod housekeeping;
@@ -122,7 +124,7 @@ pub struct Room {
     tasks: JoinSet<Continuation>,
 
     tree: Tree,
-    files: files::Files,
+    files: contents::Files,
     documents: Documents,
     peers: Peers,
     live: Live,
@@ -151,7 +153,7 @@ pub struct Room {
     closing: CancellationToken,
     updated_ms: u64,
     ending: Option<Ending>,
-    deletions: VecDeque<files::Deleted>,
+    deletions: VecDeque<contents::Deleted>,
     evict: HashSet<FileId>,
     /// What each file held when the log or the manifest last knew, newest last.
     bases: HashMap<FileId, Vec<Base>>,

@@ -7,7 +7,7 @@ use tandem_proto::{Epoch, FileId, Generation, Lsn};
 use tandem_store::{Manifest, Positions, Record, RecordKind, StoredTerminal};
 
 use super::base::{self, Base, LoggedEdit};
-use super::files::{Deleted, Files, Logged, Stored, TreeRecord};
+use super::contents::{Deleted, Files, Logged, Stored, TreeRecord};
 use super::history::History;
 use super::manifest::from_manifest;
 use super::open::OpenError;

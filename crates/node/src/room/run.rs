@@ -6,8 +6,9 @@ use tandem_proto::api::{RunInfo, TerminalInfo};
 use tandem_proto::{FileId, MemberId, RelPath, TerminalId};
 use tandem_store::BlobRef;
 
+use super::contents::Stored;
 use super::documents::Slot;
-use super::files::{Stored, refused};
+use super::files::refused;
 use super::mailbox::{Reply, RoomError};
 use super::project::{FILE, Project, REPLIT_FILE};
 use super::{Continuation, Room};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tandem_proto::{Epoch, RelPath, ReplId};
 use tandem_store::{Manifest, ReplStore};
 
-use super::files::Stored;
+use super::contents::Stored;
 use super::manifest::{set_contents, tree_node};
 use super::open::{OpenError, take_lease};
 use super::tree::{Change, Kind, Node, Tree};

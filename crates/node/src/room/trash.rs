@@ -8,7 +8,8 @@ use tandem_proto::api::TreeEntry;
 use tandem_proto::live::Refusal;
 use tandem_proto::{FileId, RelPath};
 
-use super::files::{Deleted, Stored, refused};
+use super::contents::{Deleted, Stored};
+use super::files::refused;
 use super::mailbox::{Reply, RoomError};
 use super::tree::{Change, Kind, Node, TreeError};
 use super::{Continuation, Room};

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::plan::{self, Present, Step, Wanted};
 use super::{NewCheckpoint, missing};
-use crate::room::files::Stored;
+use crate::room::contents::Stored;
 use crate::room::loading::load_all;
 use crate::room::mailbox::{Reply, RoomError, WriteFile};
 use crate::room::manifest::stored;

@@ -14,8 +14,8 @@ use tandem_sandbox::{AgentLink, LinkError};
 
 use crate::lease::wall_ms;
 use crate::room::base::Seen as OnDisk;
+use crate::room::contents::{AtRest, Stored};
 use crate::room::documents::Slot;
-use crate::room::files::{AtRest, Stored};
 use crate::room::history::program;
 use crate::room::tree::{Change, Kind, Node};
 use crate::room::{Continuation, Room};

@@ -244,7 +244,7 @@ impl Room {
     pub(in crate::room) fn remember_at_rest(&mut self, file: FileId) {
         let Some(disk) = self.documents.get(file).map(|document| &document.disk) else { return };
         if let (Some(signature), Some(hash)) = (disk.signature, disk.disk_hash) {
-            self.files.remember(file, crate::room::files::AtRest { signature, hash });
+            self.files.remember(file, crate::room::contents::AtRest { signature, hash });
         }
     }
 }

@@ -10,7 +10,7 @@ use tandem_proto::{Epoch, FileId, Generation, Lsn};
 use tandem_store::{Authors, ContentHash, NewSnapshot, ReplStore};
 
 use super::{FlushError, store_error};
-use crate::room::files::Stored;
+use crate::room::contents::Stored;
 use crate::room::{PeerId, Room};
 
 /// One document as it was in one turn.

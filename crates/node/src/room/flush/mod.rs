@@ -16,7 +16,7 @@ use tandem_store::{
 };
 
 use self::documents::Captured;
-use super::files::Stored;
+use super::contents::Stored;
 use super::history::{CapturedHistory, Packed};
 use super::mailbox::{Reply, RoomError};
 use super::{Continuation, Ending, Room};

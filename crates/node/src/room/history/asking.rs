@@ -7,8 +7,8 @@ use tandem_store::PackedEdit;
 
 use crate::history::HistorySource;
 use crate::room::Room;
+use crate::room::contents::Stored;
 use crate::room::documents::Slot;
-use crate::room::files::Stored;
 use crate::room::mailbox::{Reply, RoomError};
 use crate::room::tree::{Kind, TreeError};
 

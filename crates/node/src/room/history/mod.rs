@@ -20,7 +20,7 @@ use tandem_store::{
 
 use super::Room;
 use super::base::LoggedEdit;
-use super::files::Stored;
+use super::contents::Stored;
 pub(super) use authors::{LoggedAuthor, program};
 pub(super) use packing::{CapturedHistory, Packed, store};
 use upkeep::Upkeep;

@@ -12,7 +12,7 @@ use tandem_store::{
 use super::{History, Key};
 use crate::lease::wall_ms;
 use crate::room::Room;
-use crate::room::files::Stored;
+use crate::room::contents::Stored;
 use crate::room::loading::load_all;
 
 /// What waits, as it was in one turn.

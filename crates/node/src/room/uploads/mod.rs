@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tandem_proto::{FileId, RelPath, limits};
 use tandem_store::BlobRef;
 
-use super::files::Stored;
+use super::contents::Stored;
 use super::tree::Kind;
 use super::{Continuation, Room};
 
