@@ -10,6 +10,7 @@
 
 pub mod bubblewrap;
 mod driver;
+pub mod egress;
 mod identity;
 pub mod launcher;
 pub mod link;
