@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-recovery format
+.PHONY: help run build setup toolchains image test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-recovery format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ setup: ## Install what running needs, or say what is missing
 
 toolchains: ## Install the templates' languages on this server (ONLY="go java")
 	@./scripts/toolchains.sh $(ONLY)
+
+image: ## Make the image of --sandbox=docker and give it to the Docker daemon
+	@./scripts/image.sh
 
 test: ## Everything: formatting, lints, types, unit, whole-product, stock-client and browser tests
 	@./scripts/test.sh

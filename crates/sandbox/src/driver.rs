@@ -28,6 +28,12 @@ pub trait SandboxDriver: Send + Sync + 'static {
         self.stop(sandbox.id, Duration::ZERO).await
     }
 
+    /// Whether a server without working sandboxes must not start: what is missing is not mended
+    /// while it runs, as a daemon's start or an image would be.
+    fn is_needed_at_start(&self) -> bool {
+        true
+    }
+
     /// Which of these commands exist inside a sandbox.
     async fn tools(&self, names: &[String]) -> Vec<String>;
 
@@ -55,6 +61,25 @@ pub struct SandboxConfig {
     pub agent: Option<PathBuf>,
     /// Roots of toolchains to show read-only inside, besides those that are found.
     pub toolchains: Vec<PathBuf>,
+    /// For the Docker driver.
+    pub docker: DockerConfig,
+}
+
+/// What the Docker driver needs to know.
+#[derive(Debug, Clone)]
+pub struct DockerConfig {
+    /// The daemon's unix socket. The daemon must run on this machine.
+    pub socket: PathBuf,
+    /// What sandboxes see as their system: bash, and the languages.
+    pub image: String,
+    /// A runtime the daemon knows, such as `runsc`; the daemon's own choice when absent.
+    pub runtime: Option<String>,
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self { socket: "/run/docker.sock".into(), image: "tandem-languages".into(), runtime: None }
+    }
 }
 
 /// A sandbox to be started.

@@ -24,6 +24,14 @@ impl ProcessIdentity {
         (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_ticks })
     }
 
+    /// The user id it runs under, as this process sees it.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        // Not the owner of its folder in /proc: that is root when its memory is hidden.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        ids.split_whitespace().nth(1)?.parse().ok()
+    }
+
     /// Whether exactly this process still runs, or any thread of it: the first thread of a killed
     /// process is a zombie while the last one still ends what is in its pid namespace.
     pub(crate) fn is_alive(&self) -> bool {

@@ -9,21 +9,26 @@
 //! - A launch is all or nothing, and a stop leaves no process and no file.
 
 pub mod bubblewrap;
+pub mod docker;
 mod driver;
 pub mod egress;
 mod identity;
+mod inside;
 pub mod launcher;
 pub mod link;
+mod look;
 mod os;
 mod process;
 mod record;
 mod running;
 mod seccomp;
+mod uids;
 
 pub use bubblewrap::BubblewrapDriver;
+pub use docker::DockerDriver;
 pub use driver::{
-    Check, Ended, Holds, LaunchSpec, Limits, LimitsInForce, Sandbox, SandboxConfig, SandboxDriver,
-    SandboxError,
+    Check, DockerConfig, Ended, Holds, LaunchSpec, Limits, LimitsInForce, Sandbox, SandboxConfig,
+    SandboxDriver, SandboxError,
 };
 pub use launcher::{LauncherClient, drop_rights, start_and_drop};
 pub use link::{AgentLink, AgentTcp, LinkError, LinkEvent, TerminalStream};

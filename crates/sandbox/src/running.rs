@@ -155,6 +155,18 @@ impl Running {
         }
     }
 
+    /// Does something in the background, as long as the driver lives.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
     /// What is known of a started one.
     pub(crate) fn record(&self, sandbox: SandboxId) -> Option<Record> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);

@@ -118,6 +118,8 @@ pub enum TemplateCommand {
 pub enum SandboxKind {
     /// Namespaces and limits by bubblewrap.
     Bubblewrap,
+    /// Containers of a Docker daemon on this machine.
+    Docker,
     /// NO ISOLATION: programs run as the server's own user. Loopback only.
     Process,
 }
@@ -177,6 +179,18 @@ pub struct Options {
     /// How user code is run [default: bubblewrap]
     #[arg(long, value_enum, env = "TANDEM_SANDBOX")]
     pub sandbox: Option<SandboxKind>,
+
+    /// The Docker daemon's socket, for --sandbox=docker [default: /run/docker.sock]
+    #[arg(long, value_name = "FILE", env = "TANDEM_DOCKER_SOCKET")]
+    pub docker_socket: Option<PathBuf>,
+
+    /// The image that sandboxes see as their system (`make image`) [default: tandem-languages]
+    #[arg(long, value_name = "IMAGE", env = "TANDEM_DOCKER_IMAGE")]
+    pub docker_image: Option<String>,
+
+    /// A runtime that the Docker daemon knows, such as runsc (gVisor) [default: the daemon's]
+    #[arg(long, value_name = "NAME", env = "TANDEM_DOCKER_RUNTIME")]
+    pub docker_runtime: Option<String>,
 
     /// Name or number of the user that a server started as root becomes
     #[arg(long, value_name = "USER", env = "TANDEM_USER")]
@@ -297,6 +311,9 @@ impl Options {
             blob_store,
             database,
             sandbox,
+            docker_socket,
+            docker_image,
+            docker_runtime,
             user,
             toolchain,
             agent,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tandem_node::RoomConfig;
-use tandem_sandbox::{Limits, SandboxConfig};
+use tandem_sandbox::{DockerConfig, Limits, SandboxConfig};
 use tandem_store::alive::{AliveOptions, Others};
 use tandem_store::ship::ShipOptions;
 use tandem_store::{BlobStoreUrl, LogOptions};
@@ -109,6 +109,13 @@ impl Config {
         if let Some(percent) = options.cpu_percent {
             limits.cpu_percent = at_least("--cpu-percent", percent.into(), 1)? as u32;
         }
+        let mut docker = DockerConfig { runtime: options.docker_runtime, ..Default::default() };
+        if let Some(socket) = options.docker_socket {
+            docker.socket = std::path::absolute(socket).context("--docker-socket")?;
+        }
+        if let Some(image) = options.docker_image {
+            docker.image = image;
+        }
         let mut room = RoomConfig {
             wait_for_jobs: options.wait_for_jobs.unwrap_or(false),
             ..RoomConfig::default()
@@ -168,6 +175,7 @@ impl Config {
                 data_dir: data_dir.clone(),
                 agent: options.agent,
                 toolchains: options.toolchain.unwrap_or_default(),
+                docker,
             },
             data_dir,
             limits,

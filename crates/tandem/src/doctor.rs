@@ -1,11 +1,11 @@
 //! `tandem doctor`: what holds on this machine, honestly, and how to mend what does not.
 
 use serde::Serialize;
-use tandem_sandbox::{Check, Holds};
+use tandem_sandbox::{Check, Holds, SandboxDriver};
 
 use crate::cli::Options;
 use crate::config::Config;
-use crate::{logging, process};
+use crate::{logging, process, templates};
 
 #[derive(Serialize)]
 struct Report {
@@ -23,7 +23,13 @@ pub fn run(options: Options, json: bool) -> anyhow::Result<()> {
     let launcher = process::drop_rights(&config);
     let mut checks = process::runtime()?.block_on(async {
         let mut checks = match launcher.and_then(|launcher| process::driver(&config, launcher)) {
-            Ok(driver) => driver.probe().await,
+            Ok(driver) => {
+                let mut checks = driver.probe().await;
+                if checks.iter().any(|check| check.name == "sandbox" && check.holds == Holds::Yes) {
+                    checks.push(languages(&*driver).await);
+                }
+                checks
+            }
             Err(error) => vec![check("sandbox", Holds::No, format!("{error:#}"), true)],
         };
         checks.push(store(&config).await);
@@ -48,6 +54,37 @@ pub fn run(options: Options, json: bool) -> anyhow::Result<()> {
 
 fn check(name: &str, holds: Holds, detail: String, required: bool) -> Check {
     Check { name: name.to_owned(), holds, detail, remedy: None, required }
+}
+
+/// Which of the built-in templates have their languages in a sandbox.
+async fn languages(driver: &dyn SandboxDriver) -> Check {
+    let templates = templates::requirements();
+    let mut commands: Vec<String> =
+        templates.iter().flat_map(|(_, commands)| commands.clone()).collect();
+    commands.sort();
+    commands.dedup();
+    let present = driver.tools(&commands).await;
+    let lacking = |wanted: &[String]| -> Vec<String> {
+        wanted.iter().filter(|command| !present.contains(command)).cloned().collect()
+    };
+    let (mut offered, mut missing) = (Vec::new(), Vec::new());
+    for (title, wanted) in &templates {
+        match lacking(wanted) {
+            lacking if lacking.is_empty() => offered.push(title.clone()),
+            lacking => missing.push(format!("{title} ({})", lacking.join(", "))),
+        }
+    }
+    let offered = offered.join(", ");
+    if missing.is_empty() {
+        return check("languages", Holds::Yes, offered, false);
+    }
+    let detail = format!("{offered}; not there: {}", missing.join(", "));
+    let remedy = match driver.name() {
+        "docker" => "Make the image with all of them by `make image`.",
+        _ => "Install them where sandboxes see them: `make toolchains`.",
+    };
+    let holds = if offered.is_empty() { Holds::No } else { Holds::Partly };
+    Check { remedy: Some(remedy.to_owned()), ..check("languages", holds, detail, false) }
 }
 
 async fn store(config: &Config) -> Check {

@@ -1,9 +1,13 @@
 //! What every subcommand starts with: rights, runtime, blob store, sandbox driver.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tandem_sandbox::{BubblewrapDriver, LauncherClient, ProcessDriver, SandboxDriver};
+use tandem_sandbox::{
+    BubblewrapDriver, DockerDriver, LauncherClient, ProcessDriver, SandboxDriver, SandboxError,
+    launcher,
+};
 use tandem_store::{BlobStore, BlobStoreUrl};
 
 use crate::cli::SandboxKind;
@@ -17,12 +21,15 @@ pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
         SandboxKind::Bubblewrap => {
             tandem_sandbox::start_and_drop(&config.driver, config.user.as_deref(), None)
         }
-        SandboxKind::Process => {
-            tandem_sandbox::launcher::drop_rights(&config.driver, config.user.as_deref())
-                .map(|()| None)
-        }
+        SandboxKind::Docker => give_up(config, Some(&config.driver.docker.socket)),
+        SandboxKind::Process => give_up(config, None),
     }
     .context("cannot give up root's rights")
+}
+
+/// Without a launcher; what may be done with `socket` stays.
+fn give_up(config: &Config, socket: Option<&Path>) -> Result<Option<LauncherClient>, SandboxError> {
+    launcher::drop_rights(&config.driver, config.user.as_deref(), socket).map(|()| None)
 }
 
 /// Does something as the user that the server is, so that both can read what either wrote.
@@ -32,8 +39,7 @@ pub fn run_as_server<T>(
 ) -> anyhow::Result<T> {
     raise_file_limit();
     if !matches!(config.blob_store, Some(BlobStoreUrl::S3(_))) {
-        tandem_sandbox::launcher::drop_rights(&config.driver, config.user.as_deref())
-            .context("cannot give up root's rights")?;
+        give_up(config, None).context("cannot give up root's rights")?;
     }
     runtime()?.block_on(work)
 }
@@ -64,6 +70,7 @@ pub fn driver(
         SandboxKind::Bubblewrap => {
             Arc::new(BubblewrapDriver::new(config.driver.clone(), launcher)?)
         }
+        SandboxKind::Docker => Arc::new(DockerDriver::new(config.driver.clone())?),
         SandboxKind::Process => Arc::new(ProcessDriver::new(config.driver.clone())?),
     })
 }

@@ -15,6 +15,21 @@ use crate::{logging, process};
 #[folder = "../../sandbox/templates"]
 struct BuiltIn;
 
+/// The built-in templates by title, and the commands each needs in a sandbox.
+pub fn requirements() -> Vec<(String, Vec<String>)> {
+    #[derive(serde::Deserialize)]
+    struct Needs {
+        title: String,
+        requires: Vec<String>,
+    }
+    let needs = |name: std::borrow::Cow<'static, str>| {
+        let text = BuiltIn::get(&name).filter(|_| name.ends_with("/template.toml"))?;
+        let needs: Needs = toml::from_str(std::str::from_utf8(&text.data).ok()?).ok()?;
+        Some((needs.title, needs.requires))
+    };
+    BuiltIn::iter().filter_map(needs).collect()
+}
+
 /// Puts the built-in templates that are not there yet into the blob store. `scratch` is a folder
 /// of ours that is made and removed.
 pub async fn seed(blobs: &Arc<dyn BlobStore>, scratch: &Path) -> anyhow::Result<()> {

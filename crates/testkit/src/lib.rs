@@ -7,6 +7,7 @@
 mod api;
 mod clock;
 mod collab;
+mod docker;
 mod fault;
 mod history;
 mod live;
@@ -24,6 +25,7 @@ mod ywebsocket;
 pub use api::{Api, Refused};
 pub use clock::JumpingClock;
 pub use collab::{CollabEvent, CollabSocket};
+pub use docker::{DockerDaemon, IMAGE as DOCKER_IMAGE};
 pub use fault::{Counts, Fault, FaultProxy, Scope};
 pub use history::{Replay, ReplayFrame};
 pub use live::{LiveDocument, LiveSocket};

@@ -53,9 +53,11 @@ struct Place<'path> {
 }
 
 impl Workspace {
-    /// Opens the workspace. Temporary files lie in `home` when that is on the same mount.
+    /// Opens the workspace, and makes it where the home folder came empty. Temporary files lie in `home` when that is on the same mount.
     pub fn open(path: &Path, home: &Path) -> Result<Self, AgentError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Mostly it is there; what is wrong beyond that, opening says.
+        let _ = rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755));
         let root = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(failure)?;
         let scratch = Scratch::open(&root, path, home).map_err(failure)?;
         Ok(Self {

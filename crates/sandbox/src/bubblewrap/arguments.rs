@@ -8,39 +8,13 @@ use std::path::{Path, PathBuf};
 use tandem_proto::SandboxId;
 use tandem_proto::agent::{HOME, SOCKET_DIR, WORKSPACE};
 
-use super::etc::HOST_NAME;
 use super::tools::Tools;
+use crate::inside::{
+    AGENT, HOST_NAME, MASKED, RUN_BYTES, SHM_BYTES, TMP_BYTES, path_variable, variables,
+};
 
 /// The user and group inside.
 pub(crate) const UID_INSIDE: u32 = 1000;
-/// Where the agent's executable appears.
-const AGENT: &str = "/run/tandem-agent";
-const SHM_BYTES: u64 = 64 << 20;
-pub(crate) const TMP_BYTES: u64 = 256 << 20;
-const RUN_BYTES: u64 = 1 << 20;
-
-/// Files of `/proc` that tell about the host or could harm it, covered by an empty one where
-/// this kernel has them and gives everyone a right to them.
-const MASKED: &[&str] = &[
-    "cmdline",
-    "config.gz",
-    "iomem",
-    "ioports",
-    "kallsyms",
-    "kcore",
-    "key-users",
-    "keys",
-    "kmsg",
-    "kpagecount",
-    "kpageflags",
-    "latency_stats",
-    "sched_debug",
-    "slabinfo",
-    "sysrq-trigger",
-    "timer_list",
-    "vmallocinfo",
-    "zoneinfo",
-];
 
 /// Where the home folder comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,26 +134,8 @@ impl View<'_> {
 
     fn environment(&self, line: &mut Line) {
         line.add(&["--clearenv"]);
-        let mut path = OsString::from(format!("{HOME}/.local/bin:"));
-        path.push(self.tools.path_variable());
-        line.set("PATH", path);
-        let sandbox = self.sandbox.to_string();
-        for (name, value) in [
-            ("HOME", HOME),
-            ("USER", "runner"),
-            ("LOGNAME", "runner"),
-            ("SHELL", "/bin/bash"),
-            ("LANG", "C.UTF-8"),
-            ("TERM", "xterm-256color"),
-            ("COLORTERM", "truecolor"),
-            ("TANDEM_SANDBOX", &sandbox),
-            ("TANDEM_WORKSPACE", WORKSPACE),
-            // Another toolchain could only be downloaded, and there is no network.
-            ("GOTOOLCHAIN", "local"),
-            // Where the operator keeps Go's compiled standard library (`make toolchains`), a new
-            // repl uses it instead of compiling it anew.
-            ("GODEBUG", "installgoroot=all"),
-        ] {
+        line.set("PATH", path_variable(&self.tools.path_variable()));
+        for (name, value) in variables(self.sandbox) {
             line.set(name, value);
         }
         for (name, value) in self.env {

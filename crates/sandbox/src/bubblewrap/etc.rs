@@ -5,9 +5,6 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-/// The host name inside.
-pub(crate) const HOST_NAME: &str = "tandem";
-
 const FILES: &[(&str, &str)] = &[
     (
         "passwd",
@@ -42,6 +39,11 @@ const FILES: &[(&str, &str)] = &[
         "set enable-bracketed-paste on\nset colored-stats on\n\"\\e[A\": history-search-backward\n\"\\e[B\": history-search-forward\n",
     ),
 ];
+
+/// One of the files that are the same everywhere.
+pub(crate) fn file(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
 
 /// Copied from this machine where they exist; none holds a secret. Copied rather than shown
 /// each by itself, because every bind mount makes every start a little slower.

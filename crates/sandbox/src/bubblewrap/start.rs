@@ -15,9 +15,9 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Resource, Rlimit};
 use serde::Deserialize;
 
-use super::arguments::TMP_BYTES;
 use crate::driver::{Limits, SandboxError};
 use crate::identity::ProcessIdentity;
+use crate::inside::TMP_BYTES;
 use crate::os;
 
 /// How long bubblewrap may take until the agent's process exists.

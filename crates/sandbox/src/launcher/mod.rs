@@ -30,13 +30,12 @@ use self::message::{Answer, Received, Response, Setup, receive, send};
 use crate::bubblewrap::find;
 use crate::bubblewrap::tools::Tools;
 use crate::driver::{SandboxConfig, SandboxError};
+use crate::uids::SANDBOX_UIDS;
 
 /// The hidden subcommand that must call [`run`].
 pub const SUBCOMMAND: &str = "launch";
 /// Where the launcher puts what sandboxes are made of, in its own mount namespace.
 const LAUNCHER_STAGE: &str = "/run/tandem-launcher";
-/// User ids for sandboxes; no person and no service has them.
-const SANDBOX_UIDS: (u32, u32) = (200_000, 10_000);
 /// The server's own user id when no user is named.
 const SERVER_UID: u32 = SANDBOX_UIDS.0 - 1;
 /// A request takes milliseconds; a machine under load may need long.
@@ -111,28 +110,54 @@ pub fn start_and_drop(
         uids: SANDBOX_UIDS,
     };
     greet(&server, &setup)?;
-    become_server(&data_dir, uid, gid)?;
+    become_server(&data_dir, (uid, gid), &[])?;
     Ok(Some(LauncherClient::new(server, process, tools)))
 }
 
 /// [`start_and_drop`] without a launcher, for drivers that need none: as root, hands the data
-/// directory over and gives up root's rights for good; otherwise does nothing.
+/// directory over and gives up root's rights for good, all but the use of `socket` through the
+/// group it belongs to; otherwise does nothing.
 ///
 /// # Errors
 /// When the rights cannot be given up; the process must end.
-pub fn drop_rights(config: &SandboxConfig, user: Option<&str>) -> Result<(), SandboxError> {
+pub fn drop_rights(
+    config: &SandboxConfig,
+    user: Option<&str>,
+    socket: Option<&Path>,
+) -> Result<(), SandboxError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     one_thread()?;
     let (uid, gid) = user_ids(user)?;
     let data_dir = hand_over(&config.data_dir, uid, gid)?;
-    become_server(&data_dir, uid, gid)
+    let groups: Vec<u32> = socket.and_then(group_of).into_iter().collect();
+    become_server(&data_dir, (uid, gid), &groups)
+}
+
+/// Who may use a socket besides root: the group it has, or, while it is not there, the one that
+/// Docker gives it.
+fn group_of(socket: &Path) -> Option<u32> {
+    let group = match fs::metadata(socket) {
+        Ok(found) if found.mode() & 0o060 == 0o060 => Some(found.gid()),
+        Ok(_) => None,
+        Err(_) => fs::read_to_string("/etc/group").unwrap_or_default().lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == "docker").then(|| fields.nth(1)?.parse().ok())?
+        }),
+    };
+    // Root's own group opens more than a socket.
+    group.filter(|group| *group != 0)
 }
 
 /// Gives up root's rights, and makes sure that the server can still work.
-fn become_server(data_dir: &Path, uid: u32, gid: u32) -> Result<(), SandboxError> {
-    steps::become_user(uid, gid).map_err(SandboxError::io("cannot give up root's rights"))?;
+fn become_server(
+    data_dir: &Path,
+    (uid, gid): (u32, u32),
+    groups: &[u32],
+) -> Result<(), SandboxError> {
+    steps::become_user(uid, gid, groups)
+        .map_err(SandboxError::io("cannot give up root's rights"))?;
     fs::read_dir(data_dir).map(|_| ()).map_err(|error| SandboxError::Unusable {
         problem: format!(
             "the server runs as user {uid} and cannot reach {}: {error}",

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::cgroup::Hierarchies;
 use super::disk::Disks;
-use crate::bubblewrap::probe::agent;
 use crate::driver::{Check, Holds};
+use crate::look::agent;
 
 pub(super) fn probe(
     hierarchies: &Hierarchies,

@@ -28,6 +28,7 @@ use crate::driver::{Limits, LimitsInForce, SandboxError};
 use crate::os;
 use crate::record::{self, Record};
 use crate::seccomp::Programs;
+use crate::uids::Uids;
 
 /// How long one request waits for killed processes before it answers "not yet".
 const KILL_WAIT: Duration = Duration::from_millis(200);
@@ -47,7 +48,7 @@ pub(super) struct Launcher {
     hierarchies: Hierarchies,
     disks: Result<Disks, String>,
     children: HashMap<SandboxId, Made>,
-    next_uid: u32,
+    uids: Uids,
 }
 
 /// A sandbox that this launcher started.
@@ -132,11 +133,9 @@ impl Launcher {
         let etc = stage.join("etc");
         etc::make(&etc).map_err(in_step("write /etc"))?;
         let programs = Programs::compile().map_err(io::Error::other)?;
-        // Sandboxes of different servers on one machine should not meet at the first uid.
-        let spread = std::process::id() % setup.uids.1.max(1);
         let disks = Disks::detect(&images, &stage.join("home"));
         let launcher = Self {
-            next_uid: setup.uids.0 + spread,
+            uids: Uids::new(setup.uids),
             sandboxes,
             stage,
             tool_sources,
@@ -221,7 +220,7 @@ impl Launcher {
         if Record::load(&folder).is_some() || !folder.is_dir() {
             return Err(SandboxError::Invalid("it was not prepared".into()));
         }
-        let uid = self.free_uid()?;
+        let uid = self.uids.free()?;
         let groups = self
             .hierarchies
             .make(sandbox, limits)
@@ -326,28 +325,6 @@ impl Launcher {
             .and_then(|()| chown(&home, Some(uid), Some(uid)))
             .map_err(SandboxError::io("cannot make the home folder"))?;
         Ok((HomeSource::Folder(home), None))
-    }
-
-    /// A user id that nothing on this machine runs under.
-    fn free_uid(&mut self) -> Result<u32, SandboxError> {
-        let (first, count) = self.setup.uids;
-        let mut taken = Vec::new();
-        for entry in fs::read_dir("/proc").map_err(SandboxError::io("cannot look at /proc"))? {
-            let Ok(entry) = entry else { continue };
-            let name = entry.file_name();
-            let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
-            if let (true, Ok(found)) = (is_process, entry.metadata()) {
-                taken.push(found.uid());
-            }
-        }
-        for _ in 0..count {
-            let uid = self.next_uid;
-            self.next_uid = first + (uid - first + 1) % count;
-            if !taken.contains(&uid) {
-                return Ok(uid);
-            }
-        }
-        Err(SandboxError::Start("all user ids for sandboxes are taken".into()))
     }
 
     fn cgroups(&self, sandbox: SandboxId) -> Vec<PathBuf> {

@@ -17,12 +17,8 @@ use rustix::thread::UnshareFlags;
 
 use super::{cgroup, disk};
 use crate::bubblewrap::start::apply_resource_limits;
+use crate::inside::{LOWEST_PORT, OOM_SCORE};
 use crate::os;
-
-/// Ports that a program without rights may listen on inside.
-const LOWEST_PORT: &str = "80";
-/// Preferred by the kernel when memory runs out on the whole machine.
-const OOM_SCORE: &str = "500";
 
 /// Where things are put in the mount namespace of one sandbox, as bubblewrap finds them.
 #[derive(Debug, Clone)]
@@ -72,8 +68,8 @@ impl Steps {
         named("set up the file systems", self.mounts())?;
         named("set resource limits", apply_resource_limits(&self.limits))?;
         // Some systems keep it from being changed; the limits of the groups hold all the same.
-        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-        named("become the sandbox's user", become_user(self.uid, self.uid))
+        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE.to_string());
+        named("become the sandbox's user", become_user(self.uid, self.uid, &[]))
     }
 
     fn network(&self) -> io::Result<()> {
@@ -104,13 +100,14 @@ impl Steps {
 }
 
 /// Takes a user id for good: afterwards this process has no rights beyond that user's, and no
-/// program it runs can gain any. For the calling thread, so there must be only one.
-pub(super) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
-    if uid == 0 || gid == 0 {
+/// program it runs can gain any. `groups` are kept beside its own. For the calling thread, so there must be only one.
+pub(super) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    if uid == 0 || gid == 0 || groups.contains(&0) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "that user is root"));
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[])?;
+    let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    rustix::thread::set_thread_groups(&groups)?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     rustix::thread::set_no_new_privs(true)?;

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use tandem_proto::agent::{Exit, Op, Reply, Spawn, TerminalKind, TerminalOutput};
 use tandem_proto::{ReplId, SandboxId, TerminalId};
 use tandem_sandbox::{
-    BubblewrapDriver, LaunchSpec, Limits, ProcessDriver, Sandbox, SandboxConfig, SandboxDriver,
+    BubblewrapDriver, DockerConfig, DockerDriver, LaunchSpec, Limits, ProcessDriver, Sandbox,
+    SandboxConfig, SandboxDriver,
 };
+use tandem_testkit::DOCKER_IMAGE;
 use tokio::time::timeout;
 
 /// The longest a command inside may take.
@@ -26,6 +28,8 @@ pub enum Mode {
     User,
     /// No isolation.
     Process,
+    /// Containers of the harness's own Docker daemon; the server was root.
+    Docker,
 }
 
 impl Mode {
@@ -34,9 +38,18 @@ impl Mode {
             Self::Launcher => "launcher",
             Self::User => "user",
             Self::Process => "process",
+            Self::Docker => "docker",
         }
     }
+
+    /// Whether each sandbox has a user id of its own, and limits by control groups.
+    pub fn has_rights(self) -> bool {
+        matches!(self, Self::Launcher | Self::Docker)
+    }
 }
+
+/// The socket of the harness's Docker daemon, in the environment of a case.
+pub const DOCKER_SOCKET: &str = "TANDEM_TEST_DOCKER_SOCKET";
 
 /// One thing that must hold.
 #[derive(Clone, Copy)]
@@ -75,7 +88,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         eprintln!("wrong arguments");
         return ExitCode::FAILURE;
     };
-    let mode = [Mode::Launcher, Mode::User, Mode::Process]
+    let mode = [Mode::Launcher, Mode::User, Mode::Process, Mode::Docker]
         .into_iter()
         .find(|known| known.name() == mode)
         .expect("a mode");
@@ -84,6 +97,11 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let config = SandboxConfig {
         data_dir: data_dir.into(),
         agent: Some(case.agent.unwrap_or(agent).into()),
+        docker: DockerConfig {
+            socket: std::env::var_os(DOCKER_SOCKET).unwrap_or_default().into(),
+            image: DOCKER_IMAGE.into(),
+            runtime: None,
+        },
         ..SandboxConfig::default()
     };
     match run_phase(mode, phase, config) {
@@ -108,6 +126,10 @@ fn run_phase(mode: Mode, phase: Phase, config: SandboxConfig) -> anyhow::Result<
             Arc::new(BubblewrapDriver::new(config, None)?)
         }
         Mode::Process => Arc::new(ProcessDriver::new(config)?),
+        Mode::Docker => {
+            tandem_sandbox::launcher::drop_rights(&config, None, Some(&config.docker.socket))?;
+            Arc::new(DockerDriver::new(config)?)
+        }
     };
     let bench = Bench { mode, driver, data_dir };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -11,7 +11,9 @@ use crate::bench::{
     self, Bench, Case, Mode, Phase, eventually, processes, random, shell, start_inside,
 };
 
-const ALL: &[Mode] = &[Mode::Launcher, Mode::User, Mode::Process];
+const ALL: &[Mode] = &[Mode::Launcher, Mode::User, Mode::Process, Mode::Docker];
+/// All that isolate.
+const ISOLATED: &[Mode] = &[Mode::Launcher, Mode::User, Mode::Docker];
 const BUBBLEWRAP: &[Mode] = &[Mode::Launcher, Mode::User];
 
 macro_rules! case {
@@ -26,7 +28,7 @@ pub(crate) use case;
 
 pub const CASES: &[Case] = &[
     case!(it_starts_answers_and_stops, ALL),
-    case!(its_environment_is_clean, BUBBLEWRAP),
+    case!(its_environment_is_clean, ISOLATED),
     case!(it_claims_only_what_it_can, ALL),
     case!(it_is_ready_and_probes_honestly, ALL),
     case!(an_id_is_used_once, ALL),
@@ -37,7 +39,7 @@ pub const CASES: &[Case] = &[
     case!(its_end_is_noticed, ALL),
     case!(ports_are_reached, ALL),
     case!(tars_go_in_and_out, ALL),
-    case!(toolchains_run, BUBBLEWRAP),
+    case!(toolchains_run, ISOLATED),
     case!(no_process_outlives_a_stop, ALL),
     case!(starts_are_measured, BUBBLEWRAP),
     case!(
@@ -81,7 +83,10 @@ async fn its_environment_is_clean(bench: &Bench) -> anyhow::Result<()> {
     let sandbox = bench.launch().await?;
     let output = shell(&sandbox, "pwd; id -u; id -un; hostname; echo $HOME; env | wc -l").await?;
     let lines = output.lines();
-    assert_eq!(lines[..5], ["/home/runner/workspace", "1000", "runner", "tandem", "/home/runner"]);
+    let own_uid = bench.record(&sandbox)?["uid"].to_string();
+    // The daemon maps no users here, so a container's are the host's.
+    let uid = if bench.mode == Mode::Docker { own_uid.as_str() } else { "1000" };
+    assert_eq!(lines[..5], ["/home/runner/workspace", uid, "runner", "tandem", "/home/runner"]);
     assert!(lines[5].trim().parse::<usize>()? < 25, "{output:?}");
     let output = shell(&sandbox, "ls ~; echo x > w && cat w; touch /x /usr/x").await?;
     assert_eq!(output.lines()[..2], ["workspace", "x"], "{output:?}");
@@ -93,9 +98,12 @@ async fn it_claims_only_what_it_can(bench: &Bench) -> anyhow::Result<()> {
     let sandbox = bench.launch().await?;
     let force = sandbox.limits_in_force;
     assert_eq!(force.own_network, bench.mode != Mode::Process);
-    assert_eq!(force.own_uid, bench.mode == Mode::Launcher);
-    assert_eq!(force.ptys, bench.mode == Mode::Launcher);
-    if bench.mode != Mode::Launcher {
+    assert_eq!(force.own_uid, bench.mode.has_rights());
+    assert_eq!(force.ptys, bench.mode.has_rights());
+    if bench.mode == Mode::Docker {
+        assert!(force.memory && force.cpu && force.processes && force.disk && force.inodes);
+    }
+    if !bench.mode.has_rights() {
         assert!(!force.memory && !force.cpu && !force.inodes, "an ordinary user cannot: {force:?}");
     }
     println!("measured: {force:?}");
@@ -117,8 +125,9 @@ async fn it_is_ready_and_probes_honestly(bench: &Bench) -> anyhow::Result<()> {
     for always in ["sandbox", "pid-namespace", "loopback-only", "system-call-filter", "no-rights"] {
         assert_eq!(outcome(always), Some(Holds::Yes), "{always} {json}");
     }
-    let as_root = if bench.mode == Mode::Launcher { Holds::Yes } else { Holds::No };
-    for rights in ["launcher", "own-uid", "terminal-limit", "ports-80-and-443"] {
+    let as_root = if bench.mode.has_rights() { Holds::Yes } else { Holds::No };
+    let own = if bench.mode == Mode::Docker { "docker" } else { "launcher" };
+    for rights in [own, "own-uid", "terminal-limit", "ports-80-and-443"] {
         assert_eq!(outcome(rights), Some(as_root), "{rights} {json}");
     }
     let missing = checks.iter().filter(|check| check.holds == Holds::No);
@@ -150,7 +159,7 @@ async fn several_start_at_once(bench: &Bench) -> anyhow::Result<()> {
         let named = shell(sandbox, "cat name").await?;
         assert_eq!(named.lines(), [sandbox.id.as_str()]);
     }
-    let own = if bench.mode == Mode::Launcher { sandboxes.len() } else { 1 };
+    let own = if bench.mode.has_rights() { sandboxes.len() } else { 1 };
     assert_eq!(uids.len(), own, "{uids:?}");
     let stops = sandboxes.iter().map(|sandbox| bench.stop(sandbox));
     futures_util::future::try_join_all(stops).await?;

@@ -17,6 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bench::{Case, Mode, Phase};
+use tandem_testkit::DockerDaemon;
 
 /// The longest a phase of a case may take.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -81,6 +82,8 @@ fn harness(arguments: &[String]) -> ExitCode {
             }
         }
     }
+    // Started by this thread, which outlives it.
+    let docker = Docker::start(work.iter().any(|(_, mode, _)| *mode == Mode::Docker));
     let queue = Mutex::new(work.into_iter());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -93,8 +96,13 @@ fn harness(arguments: &[String]) -> ExitCode {
                         println!("test {name} ... ignored\nleft out: {name} needs root");
                         continue;
                     }
+                    if let (Mode::Docker, Docker::Missing(why)) = (mode, &docker) {
+                        println!("test {name} ... ignored\nleft out: {why}");
+                        continue;
+                    }
                     let started = Instant::now();
-                    let result = run_case(mode, &case, &executable, &agent);
+                    let programs = Programs { executable: &executable, agent: &agent };
+                    let result = run_case(mode, &case, &programs, docker.socket());
                     let took = started.elapsed().as_millis();
                     match result {
                         Ok(said) => println!("test {name} ... ok ({took} ms){said}"),
@@ -107,6 +115,7 @@ fn harness(arguments: &[String]) -> ExitCode {
             });
         }
     });
+    drop(docker);
     let failed = failed.into_inner().expect("the list");
     let (passed, number) = (total.saturating_sub(failed.len()), failed.len());
     if failed.is_empty() {
@@ -133,9 +142,45 @@ fn agent(folder: &Path, stand_in: &Path) -> PathBuf {
     }
 }
 
-fn run_case(mode: Mode, case: &Case, executable: &Path, agent: &Path) -> Result<String, String> {
+/// The daemon that the cases with Docker share.
+enum Docker {
+    Runs(DockerDaemon),
+    Missing(String),
+}
+
+impl Docker {
+    fn start(is_wanted: bool) -> Self {
+        if !is_wanted {
+            return Self::Missing("not wanted".into());
+        }
+        match DockerDaemon::missing() {
+            Some(why) => Self::Missing(why),
+            None => Self::Runs(DockerDaemon::start(&[]).expect("a Docker daemon")),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        match self {
+            Self::Runs(daemon) => daemon.socket(),
+            Self::Missing(_) => PathBuf::new(),
+        }
+    }
+}
+
+/// What a case runs.
+struct Programs<'a> {
+    executable: &'a Path,
+    agent: &'a Path,
+}
+
+fn run_case(
+    mode: Mode,
+    case: &Case,
+    programs: &Programs<'_>,
+    docker: PathBuf,
+) -> Result<String, String> {
     let data = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let result = run_phases(mode, case, executable, agent, &data);
+    let result = run_phases(mode, case, programs, (&data, &docker));
     end_what_is_left(&data.path().join("data"));
     result
 }
@@ -155,9 +200,8 @@ fn end_what_is_left(data_dir: &Path) {
 fn run_phases(
     mode: Mode,
     case: &Case,
-    executable: &Path,
-    agent: &Path,
-    data: &tempfile::TempDir,
+    &Programs { executable, agent }: &Programs<'_>,
+    (data, docker): (&tempfile::TempDir, &Path),
 ) -> Result<String, String> {
     let data_dir = data.path().join("data");
     std::fs::create_dir(&data_dir).map_err(|error| error.to_string())?;
@@ -182,6 +226,7 @@ fn run_phases(
             .arg(&data_dir)
             .arg(agent)
             .env("RUST_BACKTRACE", "0")
+            .env(bench::DOCKER_SOCKET, docker)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

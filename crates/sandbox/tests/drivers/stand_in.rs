@@ -24,6 +24,10 @@ pub fn run() -> ExitCode {
     let _ = rustix::process::set_dumpable_behavior(hidden);
     let path = std::env::var("TANDEM_AGENT_SOCKET")
         .unwrap_or_else(|_| format!("{SOCKET_DIR}/{SOCKET_NAME}"));
+    if let Ok(workspace) = std::env::var("TANDEM_WORKSPACE") {
+        let _ = std::fs::create_dir_all(&workspace);
+        let _ = std::env::set_current_dir(&workspace);
+    }
     // Without a server for 30 s it ends, as the product's own does after longer.
     for _ in 0..1500 {
         let _ = serve(&path);
