@@ -53,7 +53,10 @@ if [ "$kind" = languages ]; then
   fi
 fi
 # The suffix tells mmdebstrap what to make.
+# Java registers its manual pages in a folder that is left out otherwise.
+# shellcheck disable=SC2016
 mmdebstrap --quiet --variant=minbase --include="${packages// /,}" \
+  --essential-hook='mkdir -p "$1/usr/share/man/man1"' \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' "${customize[@]}" "$suite" "$tar.part.tar" >&2
 [ -z "${staging:-}" ] || rm -rf "$staging"

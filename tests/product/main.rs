@@ -6,6 +6,7 @@ mod archives;
 mod backup;
 mod bad_input;
 mod disk;
+mod docker;
 mod documents;
 mod durability;
 mod faults;

@@ -34,7 +34,8 @@ pub trait SandboxDriver: Send + Sync + 'static {
         true
     }
 
-    /// Which of these commands exist inside a sandbox.
+    /// Which of these commands exist inside a sandbox; all, where that cannot be found out now: a
+    /// repl can be made then, and its sandbox tells what is wrong.
     async fn tools(&self, names: &[String]) -> Vec<String>;
 
     /// Starts a sandbox and waits until its agent has connected. All or nothing: after an error

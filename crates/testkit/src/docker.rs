@@ -73,6 +73,18 @@ impl DockerDaemon {
         let mut child = self.child.take().context("the Docker daemon does not run")?;
         child.kill().context("kill the Docker daemon")?;
         child.wait().context("wait for the Docker daemon")?;
+        // Its containerd is killed with it, a moment later; a daemon that starts meanwhile takes
+        // it for living.
+        let file = self.folder.path().join("run/containerd/containerd.pid");
+        let Ok(pid) = fs::read_to_string(&file) else { return Ok(()) };
+        let deadline = Instant::now() + END_LIMIT;
+        while fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            ensure!(Instant::now() < deadline, "the daemon's containerd does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        fs::remove_file(file)?;
         Ok(())
     }
 
@@ -206,6 +218,12 @@ impl Drop for DockerDaemon {
         }
         if let Err(error) = self.stop() {
             eprintln!("{error:#}");
+        }
+        // One that crashed leaves its own mounts, which would keep the folder.
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1).map(Path::new));
+        for place in places.filter(|place| place.starts_with(self.folder.path())) {
+            let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH);
         }
     }
 }

@@ -424,6 +424,7 @@ impl Room {
             self.leaving.deadline(),
             self.live.deadline(),
             self.saving.deadline(),
+            self.sandbox.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -431,6 +432,7 @@ impl Room {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.retry_sandbox(now);
         self.write_due_documents(now);
         self.finish_overdue_scan(now);
         self.upload_if_due(now);

@@ -17,6 +17,10 @@ use super::{Continuation, Room};
 
 /// A failed sandbox is tried again when somebody asks after this.
 const RETRY: Duration = Duration::from_secs(5);
+/// One that could not start is tried again by itself while somebody is here, each time after
+/// twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// A started sandbox.
 struct Running {
@@ -55,6 +59,8 @@ pub struct SandboxState {
     stage_text: &'static str,
     ports: Vec<ListeningPort>,
     limits: tandem_sandbox::Limits,
+    /// When it is tried again, and how long was waited for that.
+    retry: Option<(Instant, Duration)>,
 }
 
 /// What a sandbox says.
@@ -69,7 +75,13 @@ pub enum SandboxEvent {
 impl SandboxState {
     /// None yet.
     pub fn new(limits: tandem_sandbox::Limits) -> Self {
-        Self { stage: Stage::Off, stage_text: "starting", ports: Vec::new(), limits }
+        Self { stage: Stage::Off, stage_text: "starting", ports: Vec::new(), limits, retry: None }
+    }
+
+    /// When to try again; what cannot be told yet is no reason to wake up.
+    pub fn deadline(&self) -> Option<Instant> {
+        let is_failed = matches!(self.stage, Stage::Failed { .. });
+        self.retry.filter(|_| is_failed).map(|(at, _)| at)
     }
 
     fn running(&self) -> Option<&Running> {
@@ -178,7 +190,13 @@ impl Room {
             Stage::Failed { at, .. } => at.elapsed() >= RETRY,
             _ => false,
         };
-        if !wanted || self.ending.is_some() {
+        if wanted {
+            self.start_sandbox();
+        }
+    }
+
+    fn start_sandbox(&mut self) {
+        if self.ending.is_some() {
             return;
         }
         self.sandbox.stage = Stage::Launching;
@@ -206,8 +224,22 @@ impl Room {
             }
             Err(error) => {
                 tracing::warn!(repl = %self.repl, %error, "the sandbox did not start");
-                self.sandbox_failed(format!("The sandbox could not start: {error}. Editing goes on; Run and the shell will try again."));
+                let waited = self.sandbox.retry.map(|(_, waited)| waited * 2);
+                let wait = waited.unwrap_or(FIRST_RETRY).min(LAST_RETRY);
+                self.sandbox_failed(format!("The sandbox could not start: {error}. Editing goes on; the start is tried again by itself, and with Run or a shell."));
+                self.sandbox.retry = Some((Instant::now() + wait, wait));
             }
+        }
+    }
+
+    /// Tries a failed start again when its time has come and somebody is here.
+    pub(super) fn retry_sandbox(&mut self, now: Instant) {
+        let is_due = self.sandbox.deadline().is_some_and(|at| at <= now);
+        let Some((_, waited)) = self.sandbox.retry.filter(|_| is_due) else { return };
+        // Nobody here: whoever comes next asks for it.
+        self.sandbox.retry = Some((now + LAST_RETRY, waited));
+        if !self.peers.is_empty() {
+            self.start_sandbox();
         }
     }
 
@@ -224,6 +256,7 @@ impl Room {
     }
 
     fn take_in(&mut self, sandbox: Sandbox) {
+        self.sandbox.retry = None;
         let events = sandbox.link.take_events();
         self.sandbox.stage = Stage::Filling(Running {
             id: sandbox.id,

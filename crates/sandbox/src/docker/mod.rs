@@ -212,7 +212,7 @@ impl SandboxDriver for DockerDriver {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "cannot find out which languages the sandboxes have");
-                Vec::new()
+                names.to_vec()
             }
         }
     }
@@ -270,7 +270,7 @@ impl SandboxDriver for DockerDriver {
             if alive.is_some() {
                 return Err(error);
             }
-            tracing::warn!(%sandbox, %error, "its container is removed later");
+            tracing::info!(%sandbox, %error, "its container, if there is one, is removed later");
         }
         if let Some(record) = alive {
             wait_until_gone(&record).await?;

@@ -59,6 +59,14 @@ pub const CASES: &[Case] = &[
             Phase::ToTheEnd(|bench| Box::pin(find_nothing(bench))),
         ]
     ),
+    case!(
+        a_container_that_nobody_knows_is_removed,
+        &[Mode::Docker],
+        [
+            Phase::Killed(|bench| Box::pin(forget_one_running(bench))),
+            Phase::ToTheEnd(|bench| Box::pin(adopt_nothing_and_end_it(bench))),
+        ]
+    ),
 ];
 
 async fn it_starts_answers_and_stops(bench: &Bench) -> anyhow::Result<()> {
@@ -281,6 +289,23 @@ async fn find_nothing(bench: &Bench) -> anyhow::Result<()> {
     assert!(bench.driver.adopt().await?.is_empty());
     assert!(bench.folders().is_empty());
     Ok(())
+}
+
+async fn forget_one_running(bench: &Bench) -> anyhow::Result<()> {
+    let sandbox = bench.launch().await?;
+    let pid = bench.record(&sandbox)?["agent"]["pid"].to_string();
+    std::fs::write(bench.data_dir.join("pid"), pid)?;
+    // As after a crash between the daemon's answer and the record, or a restored data directory.
+    std::fs::remove_dir_all(bench.data_dir.join("sandboxes").join(sandbox.id.as_str()))?;
+    Ok(())
+}
+
+async fn adopt_nothing_and_end_it(bench: &Bench) -> anyhow::Result<()> {
+    let pid = std::fs::read_to_string(bench.data_dir.join("pid"))?;
+    let process = std::path::Path::new("/proc").join(pid);
+    assert!(process.exists(), "it survived the server");
+    assert!(bench.driver.adopt().await?.is_empty());
+    eventually("it is ended", async || Ok(!process.exists())).await
 }
 
 /// What needs the product's own agent and not the stand-in.
