@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tandem_proto::egress::EgressReport;
 use tandem_proto::internal::{NodeHeartbeat, ReplLoad, SeedRepl};
 use tandem_proto::{Epoch, GrantVerifier, NodeId, ReplId};
 use tandem_sandbox::Sandbox;
@@ -144,7 +145,7 @@ impl Node {
         tracing::info!(%repl, sandbox = %id, "an earlier server left this sandbox running");
         if let Err(error) = self.open_into(&mut slot, repl, Some(sandbox)).await {
             tracing::warn!(%repl, sandbox = %id, %error, "its repl cannot be opened; stopping the sandbox");
-            if let Err(error) = self.inner.shared.driver.stop(id, Duration::from_secs(1)).await {
+            if let Err(error) = self.inner.shared.stop_sandbox(id, Duration::from_secs(1)).await {
                 tracing::error!(%repl, sandbox = %id, %error, "the sandbox could not be stopped");
             }
         }
@@ -274,6 +275,11 @@ impl Node {
     /// Which of these commands exist inside sandboxes.
     pub async fn tools(&self, names: &[String]) -> Vec<String> {
         self.inner.shared.driver.tools(names).await
+    }
+
+    /// What a repl's programs sent and received.
+    pub fn egress(&self, repl: ReplId) -> EgressReport {
+        self.inner.shared.egress_report(repl)
     }
 
     /// A repl's part of the blob store.

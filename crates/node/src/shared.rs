@@ -1,10 +1,13 @@
 //! What every room of a node shares. Made once at start, never changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::Rng as _;
+use tandem_proto::egress::EgressReport;
 use tandem_proto::{BootId, CheckpointId, FileId, NodeId, ReplId, SandboxId, TerminalId};
-use tandem_sandbox::{Limits, SandboxDriver};
+use tandem_sandbox::egress::Egress;
+use tandem_sandbox::{Limits, SandboxDriver, SandboxError};
 use tandem_store::alive::Alive;
 use tandem_store::ship::{ShippedLogs, Shipper};
 use tandem_store::{BlobStore, Log};
@@ -30,6 +33,8 @@ pub struct Shared {
     pub blobs: Arc<dyn BlobStore>,
     /// How sandboxes are made.
     pub driver: Arc<dyn SandboxDriver>,
+    /// The sandboxes' network; else why there is none.
+    pub egress: Result<Arc<Egress>, String>,
     /// Leases and heads.
     pub web: WebClient,
     /// Timings of rooms.
@@ -69,6 +74,25 @@ impl Shared {
             ("REPL_ID".to_owned(), repl.to_string()),
             ("__VITE_ADDITIONAL_SERVER_ALLOWED_HOSTS".to_owned(), format!(".{domain}")),
         ]
+    }
+
+    /// Ends a sandbox, with a last look at what passed of it.
+    ///
+    /// # Errors
+    /// As [`SandboxDriver::stop`].
+    pub async fn stop_sandbox(&self, id: SandboxId, grace: Duration) -> Result<(), SandboxError> {
+        if let Ok(egress) = &self.egress {
+            egress.detach(id).await;
+        }
+        self.driver.stop(id, grace).await
+    }
+
+    /// What a repl's programs sent and received.
+    pub fn egress_report(&self, repl: ReplId) -> EgressReport {
+        match &self.egress {
+            Ok(egress) => egress.report(repl),
+            Err(why) => EgressReport { problem: Some(why.clone()), ..EgressReport::default() },
+        }
     }
 
     /// A Yjs client id that was never used: 53 random bits, above the 32 that browsers use.

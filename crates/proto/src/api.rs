@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::agent::{Exit, TerminalKind};
+use crate::egress::{EgressHost, EgressMode, EgressReport};
 use crate::history::{
     BlameLines, Checkpoint, CheckpointReason, CheckpointRestored, CreateCheckpoint, FileHistory,
     HistoryAuthor, HistorySession, VersionRestored,
@@ -483,6 +484,9 @@ pub fn typescript() -> String {
         CreateTerminal,
         LiveState,
         SandboxStatus,
+        EgressMode,
+        EgressReport,
+        EgressHost,
         TerminalKind,
         Exit,
         TerminalInfo,

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod api;
 pub mod collab;
+pub mod egress;
 pub mod grant;
 pub mod history;
 pub mod id;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tandem_proto::{ReplId, SandboxId};
 use tokio::sync::watch;
 
+use crate::egress::RouterSettings;
 use crate::link::{AgentLink, LinkError};
 
 /// A way to run user code. One conformance suite holds for all implementations.
@@ -64,6 +65,8 @@ pub struct SandboxConfig {
     pub toolchains: Vec<PathBuf>,
     /// For the Docker driver.
     pub docker: DockerConfig,
+    /// The sandboxes' network, where they are to have one. It takes root's rights.
+    pub egress: Option<RouterSettings>,
 }
 
 /// What the Docker driver needs to know.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use tandem_proto::ReplId;
+use tandem_proto::egress::EgressMode;
 
 /// A self-hosted, multiplayer place to write and run code.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say or change what programs in sandboxes may reach, while the server runs.
+    Egress(EgressCommand),
     /// Add or list language templates of an installation.
     #[command(subcommand)]
     Template(TemplateCommand),
@@ -124,6 +127,48 @@ pub enum SandboxKind {
     Process,
 }
 
+/// What programs in sandboxes may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EgressKind {
+    /// Nothing.
+    None,
+    /// Named hosts.
+    AllowList,
+    /// The internet.
+    Open,
+}
+
+impl From<EgressKind> for EgressMode {
+    fn from(kind: EgressKind) -> Self {
+        match kind {
+            EgressKind::None => Self::None,
+            EgressKind::AllowList => Self::AllowList,
+            EgressKind::Open => Self::Open,
+        }
+    }
+}
+
+/// `tandem egress`.
+#[derive(Debug, Args)]
+pub struct EgressCommand {
+    /// What programs may reach from now on. `none` ends every connection at once
+    #[arg(value_enum)]
+    pub mode: Option<EgressKind>,
+    /// Of one repl alone, which never gets more than all do
+    #[arg(long, value_name = "ID")]
+    pub repl: Option<ReplId>,
+    /// The hosts of the allow list from now on
+    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with = "repl")]
+    pub allow: Option<Vec<String>>,
+    /// Go back to what the server was started with
+    #[arg(long, conflicts_with_all = ["mode", "allow"])]
+    pub reset: bool,
+    /// Where the installation is.
+    #[command(flatten)]
+    pub options: Options,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -195,6 +240,24 @@ pub struct Options {
     /// Name or number of the user that a server started as root becomes
     #[arg(long, value_name = "USER", env = "TANDEM_USER")]
     pub user: Option<String>,
+
+    /// What programs in sandboxes may reach: nothing, named hosts, or the internet without private
+    /// networks; always through this server, counted and shared fairly. Needs a start as root
+    /// [default: none]
+    #[arg(long, value_enum, env = "TANDEM_EGRESS")]
+    pub egress: Option<EgressKind>,
+
+    /// Hosts that programs may reach with --egress=allow-list: example.org, *.example.org
+    #[arg(long, value_name = "HOST", env = "TANDEM_EGRESS_ALLOW", value_delimiter = ',')]
+    pub egress_allow: Option<Vec<String>>,
+
+    /// Networks that programs never reach, besides private ones
+    #[arg(long, value_name = "CIDR", env = "TANDEM_EGRESS_DENY", value_delimiter = ',')]
+    pub egress_deny: Option<Vec<String>>,
+
+    /// Mbit/s that all sandboxes together may use, each way [default: what the network device says]
+    #[arg(long, value_name = "MBIT", env = "TANDEM_EGRESS_MBIT")]
+    pub egress_mbit: Option<u64>,
 
     /// More toolchain folders to show inside sandboxes, read-only
     #[arg(long, value_name = "DIR", env = "TANDEM_TOOLCHAIN", value_delimiter = ':')]
@@ -315,6 +378,10 @@ impl Options {
             docker_image,
             docker_runtime,
             user,
+            egress,
+            egress_allow,
+            egress_deny,
+            egress_mbit,
             toolchain,
             agent,
             memory_mib,

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tandem_node::RoomConfig;
+use tandem_sandbox::egress::{EgressMode, EgressOptions, RouterSettings};
 use tandem_sandbox::{DockerConfig, Limits, SandboxConfig};
 use tandem_store::alive::{AliveOptions, Others};
 use tandem_store::ship::ShipOptions;
 use tandem_store::{BlobStoreUrl, LogOptions};
 use tandem_web::IpNet;
 
-use crate::cli::{LogFormat, Options, SandboxKind};
+use crate::cli::{EgressKind, LogFormat, Options, SandboxKind};
 
 /// What `serve` was asked to be.
 pub struct Config {
@@ -41,6 +42,8 @@ pub struct Config {
     pub driver: SandboxConfig,
     /// Of one sandbox.
     pub limits: Limits,
+    /// What programs may reach.
+    pub egress: EgressOptions,
     /// Timings of rooms.
     pub room: RoomConfig,
     /// Sizes of the log.
@@ -87,6 +90,7 @@ impl Config {
                 "--sandbox=process runs programs without any isolation and listens on loopback only; use --listen 127.0.0.1:PORT or another --sandbox"
             );
         }
+        let router = egress_router(&options, sandbox)?;
         let data_dir = match options.data_dir {
             Some(dir) => dir,
             None => default_data_dir()?,
@@ -116,6 +120,12 @@ impl Config {
         if let Some(image) = options.docker_image {
             docker.image = image;
         }
+        let egress = EgressOptions {
+            mode: options.egress.map(EgressMode::from).unwrap_or_default(),
+            allow: parse_all("--egress-allow", options.egress_allow.as_deref())?,
+            data_dir: data_dir.clone(),
+            resolv_conf: None,
+        };
         let mut room = RoomConfig {
             wait_for_jobs: options.wait_for_jobs.unwrap_or(false),
             ..RoomConfig::default()
@@ -176,9 +186,11 @@ impl Config {
                 agent: options.agent,
                 toolchains: options.toolchain.unwrap_or_default(),
                 docker,
+                egress: router,
             },
             data_dir,
             limits,
+            egress,
             room,
             log_sizes,
             alive,
@@ -189,6 +201,36 @@ impl Config {
             log: options.log.unwrap_or_else(|| "info".to_owned()),
         })
     }
+}
+
+/// The router that is needed; none where programs may reach nothing.
+fn egress_router(
+    options: &Options,
+    sandbox: SandboxKind,
+) -> anyhow::Result<Option<RouterSettings>> {
+    if matches!(options.egress, None | Some(EgressKind::None)) {
+        return Ok(None);
+    }
+    if sandbox == SandboxKind::Process {
+        bail!("--egress needs sandboxes with a network of their own, not --sandbox=process");
+    }
+    let mbit = options.egress_mbit.map(|mbit| at_least("--egress-mbit", mbit, 1)).transpose()?;
+    Ok(Some(RouterSettings {
+        total: mbit.map(|mbit| mbit.saturating_mul(1_000_000)),
+        denied: parse_all("--egress-deny", options.egress_deny.as_deref())?,
+    }))
+}
+
+/// Reads a list of words.
+pub fn parse_all<T: std::str::FromStr<Err = String>>(
+    name: &str,
+    words: Option<&[String]>,
+) -> anyhow::Result<Vec<T>> {
+    words
+        .unwrap_or_default()
+        .iter()
+        .map(|word| word.parse().map_err(|error| anyhow::anyhow!("{name}: {error}")))
+        .collect()
 }
 
 fn at_least(name: &str, value: u64, least: u64) -> anyhow::Result<u64> {
@@ -236,6 +278,18 @@ mod tests {
             ),
             (Options { idle_grace: Some("soon".to_owned()), ..Options::default() }, "--idle-grace"),
             (Options { memory_mib: Some(1), ..Options::default() }, "--memory-mib"),
+            (
+                Options { egress_allow: Some(vec!["http://x".into()]), ..Options::default() },
+                "--egress-allow",
+            ),
+            (
+                Options {
+                    egress: Some(EgressKind::Open),
+                    egress_deny: Some(vec!["::/0".into()]),
+                    ..Options::default()
+                },
+                "--egress-deny",
+            ),
             (
                 Options { trusted_proxy: Some(vec!["x".to_owned()]), ..Options::default() },
                 "--trusted-proxy",

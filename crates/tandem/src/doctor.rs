@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tandem_sandbox::{Check, Holds, SandboxDriver};
 
-use crate::cli::Options;
+use crate::cli::{Options, SandboxKind};
 use crate::config::Config;
 use crate::{logging, process, templates};
 
@@ -35,13 +35,7 @@ pub fn run(options: Options, json: bool) -> anyhow::Result<()> {
         checks.push(store(&config).await);
         checks
     });
-    checks.push(check(
-        "network",
-        Holds::Partly,
-        "sandboxes have a loopback network only: programs reach each other, not the internet"
-            .to_owned(),
-        false,
-    ));
+    checks.extend(network(&config, &checks));
     let usable = checks.iter().all(|check| !check.required || check.holds != Holds::No);
     if json {
         println!("{}", serde_json::to_string_pretty(&Report { usable, checks })?);
@@ -85,6 +79,41 @@ async fn languages(driver: &dyn SandboxDriver) -> Check {
     };
     let holds = if offered.is_empty() { Holds::No } else { Holds::Partly };
     Check { remedy: Some(remedy.to_owned()), ..check("languages", holds, detail, false) }
+}
+
+/// What is to be said beside the launcher's own word on the network.
+fn network(config: &Config, checks: &[Check]) -> Option<Check> {
+    if checks.iter().any(|check| check.name == "egress") {
+        return None;
+    }
+    Some(if config.driver.egress.is_some() && config.sandbox != SandboxKind::Bubblewrap {
+        let detail = "only sandboxes of bubblewrap have a network yet".to_owned();
+        check("egress", Holds::No, detail, false)
+    } else if config.driver.egress.is_some() {
+        Check {
+            remedy: Some("Start the server as root; it keeps no rights itself.".to_owned()),
+            ..check(
+                "egress",
+                Holds::No,
+                "sandboxes have no network: only root can watch one".to_owned(),
+                false,
+            )
+        }
+    } else {
+        Check {
+            remedy: Some(
+                "To try whether this machine can give them a watched one: `tandem doctor \
+                 --egress=open`, as root."
+                    .to_owned(),
+            ),
+            ..check(
+                "egress",
+                Holds::Partly,
+                "sandboxes have a loopback network only, as configured".to_owned(),
+                false,
+            )
+        }
+    })
 }
 
 async fn store(config: &Config) -> Check {

@@ -5,6 +5,7 @@ mod backup;
 mod cli;
 mod config;
 mod doctor;
+mod egress;
 mod logging;
 mod metrics;
 mod process;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(options) => serve::run(options),
         Command::Doctor { options, json } => doctor::run(options, json),
+        Command::Egress(command) => egress::run(command),
         Command::Template(command) => templates::run(command),
         Command::Export(command) => backup::export(command),
         Command::Import(command) => backup::import(command),

@@ -1,11 +1,14 @@
 //! Numbers of parts that know no Prometheus.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use tandem_sandbox::egress::Egress;
 use tandem_store::LogState;
 use tandem_store::ship::ShipState;
 use tokio::sync::watch;
@@ -52,6 +55,46 @@ impl Collector for ShipMetrics {
             let gauge = ConstGauge::new(value);
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// What sandboxes sent and received, as of the moment of asking.
+#[derive(Debug)]
+pub struct EgressMetrics {
+    egress: Arc<Egress>,
+}
+
+impl EgressMetrics {
+    /// Reads from the sandboxes' network.
+    pub fn new(egress: Arc<Egress>) -> Self {
+        Self { egress }
+    }
+}
+
+impl Collector for EgressMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let totals = self.egress.totals();
+        for (name, help, value) in [
+            ("tandem_egress_sent_bytes", "Bytes that sandboxes sent", totals.sent),
+            ("tandem_egress_received_bytes", "Bytes that sandboxes received", totals.received),
+            ("tandem_egress_refused", "Refused packets and questions for names", totals.refused),
+        ] {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let directions = [
+            ("tandem_egress_repl_sent_bytes", "Bytes sent by repls that have a network now", true),
+            ("tandem_egress_repl_received_bytes", "Bytes received by them", false),
+        ];
+        for (name, help, is_sent) in directions {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (repl, sent, received) in &totals.repls {
+                let counter = ConstCounter::new(if is_sent { *sent } else { *received });
+                counter.encode(family.encode_family(&[("repl", repl.as_str())])?)?;
+            }
         }
         Ok(())
     }

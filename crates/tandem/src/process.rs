@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tandem_sandbox::egress::Egress;
 use tandem_sandbox::{
     BubblewrapDriver, DockerDriver, LauncherClient, ProcessDriver, SandboxDriver, SandboxError,
     launcher,
@@ -15,7 +16,7 @@ use crate::config::Config;
 
 /// Gives up root's rights, keeping the launcher where there is one. Call it while the process
 /// has one thread.
-pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
+pub fn drop_rights(config: &Config) -> anyhow::Result<Option<Arc<LauncherClient>>> {
     raise_file_limit();
     match config.sandbox {
         SandboxKind::Bubblewrap => {
@@ -28,7 +29,10 @@ pub fn drop_rights(config: &Config) -> anyhow::Result<Option<LauncherClient>> {
 }
 
 /// Without a launcher; what may be done with `socket` stays.
-fn give_up(config: &Config, socket: Option<&Path>) -> Result<Option<LauncherClient>, SandboxError> {
+fn give_up(
+    config: &Config,
+    socket: Option<&Path>,
+) -> Result<Option<Arc<LauncherClient>>, SandboxError> {
     launcher::drop_rights(&config.driver, config.user.as_deref(), socket).map(|()| None)
 }
 
@@ -64,7 +68,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// The sandbox driver that was asked for.
 pub fn driver(
     config: &Config,
-    launcher: Option<LauncherClient>,
+    launcher: Option<Arc<LauncherClient>>,
 ) -> anyhow::Result<Arc<dyn SandboxDriver>> {
     Ok(match config.sandbox {
         SandboxKind::Bubblewrap => {
@@ -73,6 +77,23 @@ pub fn driver(
         SandboxKind::Docker => Arc::new(DockerDriver::new(config.driver.clone())?),
         SandboxKind::Process => Arc::new(ProcessDriver::new(config.driver.clone())?),
     })
+}
+
+/// The sandboxes' network, or why there is none, for people. Call it where the runtime is.
+pub fn egress(
+    config: &Config,
+    launcher: Option<&Arc<LauncherClient>>,
+) -> Result<Arc<Egress>, String> {
+    if config.driver.egress.is_none() {
+        return Err("programs have no network on this server".to_owned());
+    }
+    if config.sandbox != SandboxKind::Bubblewrap {
+        return Err("only sandboxes of bubblewrap have a network yet".to_owned());
+    }
+    let launcher = launcher.ok_or("the server was not started as root")?;
+    Egress::start(launcher.clone(), config.egress.clone())
+        .map(Arc::new)
+        .map_err(|error| error.to_string())
 }
 
 /// The blob store that was asked for.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Options, SandboxKind};
 use crate::config::Config;
-use crate::metrics::ShipMetrics;
+use crate::metrics::{EgressMetrics, ShipMetrics};
 use crate::wiring::LateRouter;
 use crate::{logging, process, secret, templates};
 
@@ -57,7 +57,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn serve(
     config: Config,
     listener: TcpListener,
-    launcher: Option<LauncherClient>,
+    launcher: Option<Arc<LauncherClient>>,
 ) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&config.data_dir).context("cannot use the data directory")?;
     let blobs = process::blob_store(&config).await?;
@@ -82,8 +82,12 @@ async fn serve(
     let alive = Arc::new(Alive::start(blobs.clone(), heartbeat, config.alive).await?);
     templates::seed(&blobs, &data_dir.file("templates.tmp")).await?;
 
-    let driver = process::driver(&config, launcher)?;
-    let notices = check_sandboxes(&*driver).await?;
+    let driver = process::driver(&config, launcher.clone())?;
+    let mut notices = check_sandboxes(&*driver).await?;
+    let egress = process::egress(&config, launcher.as_ref());
+    if let Err(why) = &egress {
+        notices.push(format!("Programs have a loopback network only: {why}."));
+    }
     let log =
         Log::open(&data_dir.log(), data_dir.node(), data_dir.boot(), config.log_sizes.clone())
             .await
@@ -116,6 +120,7 @@ async fn serve(
         alive: alive.clone(),
         blobs: blobs.clone(),
         driver,
+        egress: egress.clone(),
         web: WebClient::new(data_dir.node(), WebService::new(late.clone())),
         room: config.room.clone(),
         limits: config.limits,
@@ -125,6 +130,9 @@ async fn serve(
     if let Ok(mut registry) = registry.lock() {
         node.metrics().register(&mut registry);
         registry.register_collector(Box::new(ShipMetrics::new(shipper.state(), log_state)));
+        if let Ok(egress) = &egress {
+            registry.register_collector(Box::new(EgressMetrics::new(egress.clone())));
+        }
     }
     let web = Web::start(
         WebConfig {
@@ -145,6 +153,9 @@ async fn serve(
     late.set(web.internal_router());
     node.start().await.context("cannot start the node part")?;
     let outcome = accept(&config, listener, &web, &node, &token, data_dir.path()).await;
+    if let Ok(egress) = egress {
+        egress.stop().await;
+    }
     // After the rooms: what they flushed need not be shipped.
     shipper.stop().await;
     alive.stop().await;
@@ -186,8 +197,7 @@ async fn check_sandboxes(driver: &dyn SandboxDriver) -> anyhow::Result<Vec<Strin
             "not everything holds on this machine"
         );
     }
-    let mut notices =
-        vec!["Programs have a loopback network only: no internet from inside yet.".to_owned()];
+    let mut notices = Vec::new();
     if driver.name() == "process" {
         notices.push("This server runs programs WITHOUT ISOLATION.".to_owned());
     }

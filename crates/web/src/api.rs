@@ -43,6 +43,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/api/v1/repls/{repl}/run", any(forward::forward))
         .route("/api/v1/repls/{repl}/stop", any(forward::forward))
         .route("/api/v1/repls/{repl}/status", any(forward::forward))
+        .route("/api/v1/repls/{repl}/egress", any(forward::forward))
         .route("/api/v1/repls/{repl}/terminals", any(forward::forward))
         .route("/api/v1/repls/{repl}/terminals/{terminal}", any(forward::forward))
         .route("/api/v1/repls/{repl}/terminals/{terminal}/ws", any(forward::forward))

@@ -330,6 +330,68 @@ stage: string, } | { "state": "ready" } | { "state": "failed",
  */
 message: string, } | { "state": "stopping" };
 
+export type EgressMode = "none" | "allow-list" | "open";
+
+export type EgressReport = { 
+/**
+ * What they may reach now.
+ */
+mode: EgressMode, 
+/**
+ * Names that they may reach, where the mode is an allow list.
+ */
+allowed: Array<string>, 
+/**
+ * Why there is no network, though one is allowed.
+ */
+problem: string | null, 
+/**
+ * Whether a sandbox is connected now.
+ */
+connected: boolean, 
+/**
+ * Bits per second that the sandbox has for certain, and may exceed while others are idle.
+ */
+guaranteed: number | null, 
+/**
+ * Counted since then, in milliseconds since the Unix epoch.
+ */
+since_ms: number, 
+/**
+ * Bytes out, headers included.
+ */
+sent: number, 
+/**
+ * Bytes in.
+ */
+received: number, 
+/**
+ * Packets and questions for names that were refused.
+ */
+refused: number, 
+/**
+ * By host and port, the most busy first; what is over the bound of lines is in the sums alone.
+ */
+hosts: Array<EgressHost>, };
+
+export type EgressHost = { 
+/**
+ * The last name that the sandbox was told this address for; else the address.
+ */
+host: string, 
+/**
+ * Port.
+ */
+port: number, 
+/**
+ * Bytes out.
+ */
+sent: number, 
+/**
+ * Bytes in.
+ */
+received: number, };
+
 export type TerminalKind = "shell" | "console";
 
 export type Exit = { 

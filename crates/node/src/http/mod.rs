@@ -44,6 +44,7 @@ pub fn router(node: Node) -> Router {
         .route("/run", post(run::run))
         .route("/stop", post(run::stop))
         .route("/status", get(run::status))
+        .route("/egress", get(run::egress))
         .route("/terminals", get(run::terminals).post(run::open_terminal))
         .route("/terminals/{terminal}", delete(run::close_terminal))
         .route("/terminals/{terminal}/ws", get(sockets::terminal))

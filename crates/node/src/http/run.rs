@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tandem_proto::TerminalId;
 use tandem_proto::api::{CreateTerminal, ReplStatus, RunRequest, RunStarted, TerminalInfo};
+use tandem_proto::egress::EgressReport;
 
 use super::problem::Failure;
 use super::{Granted, body};
@@ -32,6 +33,11 @@ pub async fn stop(granted: Granted) -> Result<StatusCode, Failure> {
 pub async fn status(granted: Granted) -> Result<Json<ReplStatus>, Failure> {
     let (live, open_documents) = granted.room().await?.ask(Ask::Status).await?;
     Ok(Json(ReplStatus { live, open_documents }))
+}
+
+/// `GET …/egress`: what the repl's programs sent and received. Opens no room.
+pub async fn egress(granted: Granted) -> Json<EgressReport> {
+    Json(granted.node.egress(granted.grant.repl))
 }
 
 /// `GET …/terminals`.

@@ -178,10 +178,10 @@ impl Room {
             self.leaving.phase = Phase::Left;
             return;
         };
-        let driver = self.shared.driver.clone();
+        let shared = self.shared.clone();
         let grace = self.shared.room.stop_grace;
         self.spawn(async move {
-            let stopped = driver.stop(id, grace).await;
+            let stopped = shared.stop_sandbox(id, grace).await;
             Box::new(move |room: &mut Room| {
                 if let Err(error) = stopped {
                     tracing::error!(repl = %room.repl, %error, "the sandbox could not be stopped");

@@ -244,9 +244,9 @@ impl Room {
     }
 
     fn discard_sandbox(&mut self, id: SandboxId) {
-        let driver = self.shared.driver.clone();
+        let shared = self.shared.clone();
         self.spawn(async move {
-            let stopped = driver.stop(id, Duration::ZERO).await;
+            let stopped = shared.stop_sandbox(id, Duration::ZERO).await;
             Box::new(move |room: &mut Room| {
                 if let Err(error) = stopped {
                     tracing::error!(repl = %room.repl, %error, "the sandbox could not be stopped");
@@ -257,6 +257,7 @@ impl Room {
 
     fn take_in(&mut self, sandbox: Sandbox) {
         self.sandbox.retry = None;
+        self.connect_to_network(sandbox.id);
         let events = sandbox.link.take_events();
         self.sandbox.stage = Stage::Filling(Running {
             id: sandbox.id,
@@ -267,6 +268,16 @@ impl Room {
         });
         self.configure_agent();
         self.live.changed();
+    }
+
+    /// It has a loopback interface alone until this is done, and when it fails.
+    fn connect_to_network(&mut self, id: SandboxId) {
+        let Ok(egress) = self.shared.egress.clone() else { return };
+        let repl = self.repl;
+        self.spawn(async move {
+            egress.attach(id, repl, None).await;
+            Box::new(|_: &mut Room| {}) as Continuation
+        });
     }
 
     /// A sandbox that an earlier server left running: its disk is the truth about programs'

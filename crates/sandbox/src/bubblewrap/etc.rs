@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -16,7 +17,6 @@ const FILES: &[(&str, &str)] = &[
     ("hosts", "127.0.0.1 localhost tandem\n::1 localhost ip6-localhost ip6-loopback\n"),
     ("hostname", "tandem\n"),
     ("host.conf", "multi on\n"),
-    ("resolv.conf", "# This sandbox has no network but its own loopback interface.\n"),
     (
         "nsswitch.conf",
         "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
@@ -82,7 +82,8 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 const MAX_FILES: usize = 5_000;
 
 /// Makes `folder` an `/etc`, readable by everyone, in place of what is there.
-pub(crate) fn make(folder: &Path) -> io::Result<()> {
+/// `resolver` answers for names, where sandboxes have a network.
+pub(crate) fn make(folder: &Path, resolver: Option<Ipv4Addr>) -> io::Result<()> {
     // Aside first, so that half of one is never taken for a whole.
     let draft = folder.with_extension("new");
     for old in [&draft, folder] {
@@ -92,7 +93,16 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
         }
     }
     fill(&draft)?;
+    write(&draft.join("resolv.conf"), resolv_conf(resolver).as_bytes())?;
     fs::rename(draft, folder)
+}
+
+fn resolv_conf(resolver: Option<Ipv4Addr>) -> String {
+    match resolver {
+        // One that does not answer is not waited for long.
+        Some(address) => format!("nameserver {address}\noptions timeout:3 attempts:2\n"),
+        None => "# This sandbox has no network but its own loopback interface.\n".into(),
+    }
 }
 
 fn fill(folder: &Path) -> io::Result<()> {
@@ -172,7 +182,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("etc");
         for _ in 0..2 {
-            make(&folder).unwrap();
+            make(&folder, None).unwrap();
             assert!(fs::read_to_string(folder.join("passwd")).unwrap().contains("runner"));
         }
         for secret in ["shadow", "ssl/private", "machine-id", "ssh"] {

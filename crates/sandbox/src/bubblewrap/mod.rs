@@ -48,7 +48,7 @@ struct Kit {
 /// Who starts bubblewrap.
 enum Rights {
     /// The privileged launcher.
-    Launcher(LauncherClient),
+    Launcher(Arc<LauncherClient>),
     /// The server itself, with what an ordinary user may do.
     User(UserKit),
 }
@@ -69,7 +69,7 @@ impl BubblewrapDriver {
     /// When something is missing without which no sandbox can start, with how to mend it.
     pub fn new(
         config: SandboxConfig,
-        launcher: Option<LauncherClient>,
+        launcher: Option<Arc<LauncherClient>>,
     ) -> Result<Self, SandboxError> {
         if rustix::process::geteuid().is_root() {
             return Err(SandboxError::Unusable {
@@ -165,7 +165,7 @@ impl UserKit {
         let survivors = record::list(sandboxes).map(|found| !found.is_empty()).unwrap_or(true);
         // Those that still run have this very folder as their /etc.
         if !(survivors && etc.is_dir()) {
-            etc::make(&etc).map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
+            etc::make(&etc, None).map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
         }
         let programs = Programs::compile().map_err(|error| SandboxError::Unusable {
             problem: error.to_string(),

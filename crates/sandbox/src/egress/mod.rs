@@ -9,43 +9,24 @@
 //! The router knows nothing of how a sandbox is made: it takes the network namespace.
 
 mod command;
+mod control;
 mod counts;
+mod ledger;
 pub mod namespace;
 mod network;
+mod policy;
+mod resolver;
 mod router;
 mod rules;
 mod shaper;
 mod uplink;
 
+pub use control::{Egress, EgressOptions, EgressTotals};
 pub use network::Network;
+pub use policy::{EgressPolicy, HostPattern, PolicyError};
 pub use router::{Attached, Counts, Router, RouterSettings};
 pub use rules::GATEWAY;
-
-use serde::{Deserialize, Serialize};
-
-/// What a sandbox may reach.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EgressMode {
-    /// Nothing.
-    #[default]
-    None,
-    /// The addresses of named hosts, as the node's resolver found them.
-    AllowList,
-    /// The internet, without private networks and this machine.
-    Open,
-}
-
-impl EgressMode {
-    /// As it is written in options and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::AllowList => "allow-list",
-            Self::Open => "open",
-        }
-    }
-}
+pub use tandem_proto::egress::EgressMode;
 
 /// Why sandboxes have no network.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -126,16 +126,13 @@ impl Router {
         self.is_total_assumed
     }
 
-    /// Sockets for the sandboxes' resolver, which is the only one they reach.
+    /// The socket of the sandboxes' resolver, which is the only one they reach.
     ///
     /// # Errors
-    /// When they are taken already, or the system refuses.
-    pub fn resolver_sockets(&self) -> Result<(UdpSocket, TcpListener), EgressError> {
+    /// When it is taken already, or the system refuses.
+    pub fn resolver_socket(&self) -> Result<UdpSocket, EgressError> {
         let address = SocketAddrV4::new(GATEWAY, 53);
-        self.inside(|_| {
-            Ok::<_, io::Error>((UdpSocket::bind(address)?, TcpListener::bind(address)?))
-        })?
-        .map_err(EgressError::io("cannot listen for DNS"))
+        self.inside(|_| UdpSocket::bind(address))?.map_err(EgressError::io("cannot listen for DNS"))
     }
 
     /// Gives a sandbox with this network namespace a network. The namespace must be new: nothing

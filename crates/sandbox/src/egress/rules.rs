@@ -110,7 +110,6 @@ pub(super) fn base(denied: &[Network]) -> String {
   chain input {{
     type filter hook input priority filter; policy drop;
     iifname \"{BRIDGE}\" ip daddr {GATEWAY} udp dport 53 accept
-    iifname \"{BRIDGE}\" ip daddr {GATEWAY} tcp dport 53 accept
     iifname \"{BRIDGE}\" goto refuse
   }}
   chain postrouting {{

@@ -1,15 +1,18 @@
 //! The server's end of the launcher.
 
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 
 use tandem_proto::SandboxId;
 
-use super::message::{Answer, Call, Received, Request, Response, receive, send};
+use super::message::{Answer, Call, Received, Request, Response, receive_with, send};
+use super::network::{NetworkAnswer, NetworkRequest};
 use crate::bubblewrap::tools::Tools;
 use crate::driver::{Check, LaunchSpec, SandboxError};
+use crate::egress::{Attached, Counts, EgressMode};
 use crate::record::Record;
 
 /// Asks the launcher, one request at a time. Its methods block.
@@ -88,6 +91,71 @@ impl LauncherClient {
         }
     }
 
+    /// The socket on which sandboxes ask for names.
+    pub(crate) fn resolver_socket(&self) -> Result<UdpSocket, SandboxError> {
+        let call = self.exchange(Request::Network(NetworkRequest::Resolver))?;
+        match call {
+            (Response::Network(NetworkAnswer::Resolver), descriptors) => {
+                let socket = descriptors.into_iter().next();
+                let socket =
+                    socket.ok_or_else(|| SandboxError::Launcher("no socket came".into()))?;
+                Ok(socket.into())
+            }
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Plugs a sandbox in: one of the launcher's, or the one of `process`.
+    pub(crate) fn attach(
+        &self,
+        sandbox: SandboxId,
+        process: Option<i32>,
+        mode: EgressMode,
+    ) -> Result<Attached, SandboxError> {
+        match self.network(NetworkRequest::Attach { sandbox, process, mode })? {
+            NetworkAnswer::Attached(attached) => Ok(attached),
+            other => Err(unexpected(&Response::Network(other))),
+        }
+    }
+
+    pub(crate) fn change_reach(
+        &self,
+        sandbox: SandboxId,
+        mode: EgressMode,
+        allowed: Vec<Ipv4Addr>,
+    ) -> Result<(), SandboxError> {
+        self.network(NetworkRequest::Change { sandbox, mode, allowed }).map(drop)
+    }
+
+    pub(crate) fn allow(
+        &self,
+        sandbox: SandboxId,
+        addresses: Vec<Ipv4Addr>,
+    ) -> Result<(), SandboxError> {
+        self.network(NetworkRequest::Allow { sandbox, addresses }).map(drop)
+    }
+
+    pub(crate) fn count(&self, sandbox: SandboxId) -> Result<Counts, SandboxError> {
+        match self.network(NetworkRequest::Count { sandbox })? {
+            NetworkAnswer::Counted(counts) => Ok(counts),
+            other => Err(unexpected(&Response::Network(other))),
+        }
+    }
+
+    pub(crate) fn detach(&self, sandbox: SandboxId) -> Result<(), SandboxError> {
+        self.network(NetworkRequest::Detach { sandbox }).map(drop)
+    }
+
+    fn network(&self, request: NetworkRequest) -> Result<NetworkAnswer, SandboxError> {
+        match self.call(Request::Network(request))? {
+            Response::Network(NetworkAnswer::Refused(reason)) => {
+                Err(SandboxError::Launcher(reason))
+            }
+            Response::Network(answer) => Ok(answer),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn done(&self, request: Request) -> Result<(), SandboxError> {
         match self.call(request)? {
             Response::Done => Ok(()),
@@ -96,6 +164,11 @@ impl LauncherClient {
     }
 
     fn call(&self, request: Request) -> Result<Response, SandboxError> {
+        self.exchange(request).map(|(response, _)| response)
+    }
+
+    /// The answer and the descriptors that came with it.
+    fn exchange(&self, request: Request) -> Result<(Response, Vec<OwnedFd>), SandboxError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection.last_id += 1;
         let id = connection.last_id;
@@ -104,8 +177,12 @@ impl LauncherClient {
         };
         send(&connection.socket, &Call { id, request }).map_err(broken)?;
         loop {
-            match receive::<Answer>(&connection.socket).map_err(broken)? {
-                Received::Message(answer) if answer.id == id => return Ok(answer.response),
+            let (received, descriptors) =
+                receive_with::<Answer>(&connection.socket).map_err(broken)?;
+            match received {
+                Received::Message(answer) if answer.id == id => {
+                    return Ok((answer.response, descriptors));
+                }
                 // Of a call that was given up for taking too long.
                 Received::Message(_) => {}
                 Received::Malformed(error) => return Err(SandboxError::Launcher(error)),
@@ -121,7 +198,9 @@ fn unexpected(response: &Response) -> SandboxError {
     match response {
         Response::Exists => SandboxError::Exists,
         Response::NotStarted(reason) => SandboxError::Start(reason.clone()),
-        Response::Failed(reason) => SandboxError::Launcher(reason.clone()),
+        Response::Failed(reason) | Response::Network(NetworkAnswer::Refused(reason)) => {
+            SandboxError::Launcher(reason.clone())
+        }
         _ => SandboxError::Launcher("it answered something else".into()),
     }
 }

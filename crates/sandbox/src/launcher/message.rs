@@ -2,16 +2,23 @@
 //! that nobody else has.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tandem_proto::{ReplId, SandboxId};
 
+use super::network::{NetworkAnswer, NetworkRequest};
 use crate::bubblewrap::tools::Tools;
 use crate::driver::{Check, Limits};
+use crate::egress::RouterSettings;
 use crate::record::Record;
 
 /// Largest message in either direction.
@@ -31,6 +38,9 @@ pub(super) struct Setup {
     pub(super) tools: Tools,
     /// First and number of the user ids that sandboxes get.
     pub(super) uids: (u32, u32),
+    /// Make a network for sandboxes.
+    #[serde(default)]
+    pub(super) egress: Option<RouterSettings>,
 }
 
 /// A numbered request.
@@ -59,6 +69,8 @@ pub(super) enum Request {
     List,
     /// Try what this machine gives.
     Probe,
+    /// About the sandboxes' network.
+    Network(NetworkRequest),
 }
 
 /// The answer to a call.
@@ -82,6 +94,7 @@ pub(super) enum Response {
     },
     Listed(Vec<SandboxId>),
     Probed(Vec<Check>),
+    Network(NetworkAnswer),
     /// A sandbox with this id is there.
     Exists,
     /// It was started and failed, in words.
@@ -90,13 +103,30 @@ pub(super) enum Response {
     Failed(String),
 }
 
+/// Descriptors that can go with one message.
+const MAX_DESCRIPTORS: usize = 1;
+
 pub(super) fn send(socket: impl AsFd, message: &impl Serialize) -> io::Result<()> {
+    send_with(socket, message, &[])
+}
+
+/// Sends descriptors along.
+pub(super) fn send_with(
+    socket: impl AsFd,
+    message: &impl Serialize,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MAX_MESSAGE_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
     }
     // A datagram goes whole or not at all.
-    rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -110,20 +140,46 @@ pub(super) enum Received<T> {
 }
 
 pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Received<T>> {
+    // Without room for descriptors the system closes what comes along.
+    receive_into(socket, &mut RecvAncillaryBuffer::default())
+}
+
+/// Receives descriptors along with the message.
+pub(super) fn receive_with<T: DeserializeOwned>(
+    socket: impl AsFd,
+) -> io::Result<(Received<T>, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = receive_into(socket, &mut ancillary)?;
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            descriptors.extend(more);
+        }
+    }
+    Ok((received, descriptors))
+}
+
+fn receive_into<T: DeserializeOwned>(
+    socket: impl AsFd,
+    ancillary: &mut RecvAncillaryBuffer<'_>,
+) -> io::Result<Received<T>> {
     let mut bytes = vec![0; MAX_MESSAGE_BYTES];
-    let (kept, length) = loop {
-        match rustix::net::recv(&socket, &mut bytes[..], RecvFlags::TRUNC) {
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(&socket, &mut parts, ancillary, flags) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
     };
-    if length == 0 {
+    if received.bytes == 0 {
         return Ok(Received::End);
     }
-    if length > kept {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Ok(Received::Malformed("the message is too large".into()));
     }
-    Ok(match serde_json::from_slice(&bytes[..kept]) {
+    Ok(match serde_json::from_slice(&bytes[..received.bytes]) {
         Ok(message) => Received::Message(message),
         Err(error) => Received::Malformed(error.to_string()),
     })

@@ -11,6 +11,7 @@ mod cgroup;
 mod client;
 mod disk;
 mod message;
+mod network;
 mod probe;
 mod serve;
 mod steps;
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -67,7 +69,7 @@ pub fn start_and_drop(
     config: &SandboxConfig,
     user: Option<&str>,
     program: Option<&Path>,
-) -> Result<Option<LauncherClient>, SandboxError> {
+) -> Result<Option<Arc<LauncherClient>>, SandboxError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -108,10 +110,11 @@ pub fn start_and_drop(
         agent,
         tools: tools.clone(),
         uids: SANDBOX_UIDS,
+        egress: config.egress.clone(),
     };
     greet(&server, &setup)?;
     become_server(&data_dir, (uid, gid), &[])?;
-    Ok(Some(LauncherClient::new(server, process, tools)))
+    Ok(Some(Arc::new(LauncherClient::new(server, process, tools))))
 }
 
 /// [`start_and_drop`] without a launcher, for drivers that need none: as root, hands the data

@@ -16,7 +16,8 @@ use tandem_proto::{ReplId, SandboxId};
 
 use super::cgroup::{self, Groups, Hierarchies};
 use super::disk::Disks;
-use super::message::{Answer, Call, Received, Request, Response, Setup, receive, send};
+use super::message::{Answer, Call, Received, Request, Response, Setup, receive, send, send_with};
+use super::network::{self, Network};
 use super::steps::{HomeSource, Stage, Steps};
 use super::{LAUNCHER_STAGE, probe};
 use crate::bubblewrap::BUBBLEWRAP;
@@ -25,6 +26,7 @@ use crate::bubblewrap::etc;
 use crate::bubblewrap::find;
 use crate::bubblewrap::start::{Launch, Log, Started, resource_limits};
 use crate::driver::{Limits, LimitsInForce, SandboxError};
+use crate::egress::GATEWAY;
 use crate::os;
 use crate::record::{self, Record};
 use crate::seccomp::Programs;
@@ -47,6 +49,7 @@ pub(super) struct Launcher {
     programs: Programs,
     hierarchies: Hierarchies,
     disks: Result<Disks, String>,
+    network: Network,
     children: HashMap<SandboxId, Made>,
     uids: Uids,
 }
@@ -83,6 +86,14 @@ pub(super) fn serve(socket: BorrowedFd<'_>) -> io::Result<()> {
     };
     loop {
         let answer = match receive::<Call>(socket)? {
+            Received::Message(Call { id, request: Request::Network(request) }) => {
+                let Launcher { network, sandboxes, .. } = &mut launcher;
+                let folder = |sandbox: SandboxId| sandboxes.join(sandbox.as_str());
+                let (answer, descriptors) = network.answer(request, folder);
+                let answer = Answer { id, response: Response::Network(answer) };
+                send_with(socket, &answer, &network::borrowed(&descriptors))?;
+                continue;
+            }
             Received::Message(call) => {
                 Answer { id: call.id, response: launcher.answer(call.request) }
             }
@@ -131,7 +142,9 @@ impl Launcher {
             tool_sources.push(at);
         }
         let etc = stage.join("etc");
-        etc::make(&etc).map_err(in_step("write /etc"))?;
+        let network = Network::open(setup.egress.as_ref());
+        let resolver = network.is_on().then_some(GATEWAY);
+        etc::make(&etc, resolver).map_err(in_step("write /etc"))?;
         let programs = Programs::compile().map_err(io::Error::other)?;
         let disks = Disks::detect(&images, &stage.join("home"));
         let launcher = Self {
@@ -143,6 +156,7 @@ impl Launcher {
             programs,
             hierarchies: Hierarchies::detect(),
             disks,
+            network,
             children: HashMap::new(),
             setup,
         };
@@ -174,11 +188,13 @@ impl Launcher {
             Request::List => record::list(&self.sandboxes)
                 .map(|found| Response::Listed(found.into_iter().map(|(id, _)| id).collect()))
                 .map_err(SandboxError::io("cannot list the sandboxes")),
-            Request::Probe => Ok(Response::Probed(probe::probe(
-                &self.hierarchies,
-                &self.disks,
-                &self.setup.agent,
-            ))),
+            Request::Probe => {
+                let mut checks = probe::probe(&self.hierarchies, &self.disks, &self.setup.agent);
+                checks.extend(self.network.check());
+                Ok(Response::Probed(checks))
+            }
+            // Answered where descriptors can go along.
+            Request::Network(_) => Err(SandboxError::Invalid("not here".into())),
         };
         match result {
             Ok(response) => response,
@@ -363,6 +379,7 @@ impl Launcher {
         if Record::load(&folder).is_some_and(|record| record.is_alive()) {
             return Err(SandboxError::Invalid("it still runs".into()));
         }
+        self.network.forget(sandbox);
         cgroup::remove(&self.cgroups(sandbox));
         if let Some(mut made) = self.children.remove(&sandbox) {
             // The agent is gone, so bubblewrap ends by itself at once.

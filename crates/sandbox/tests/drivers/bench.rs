@@ -9,12 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tandem_proto::agent::{Exit, Op, Reply, Spawn, TerminalKind, TerminalOutput};
 use tandem_proto::{ReplId, SandboxId, TerminalId};
+use tandem_sandbox::egress::RouterSettings;
 use tandem_sandbox::{
     BubblewrapDriver, DockerConfig, DockerDriver, LaunchSpec, Limits, ProcessDriver, Sandbox,
     SandboxConfig, SandboxDriver,
 };
 use tandem_testkit::DOCKER_IMAGE;
 use tokio::time::timeout;
+
+use crate::network::{ClosedWorld, Network};
 
 /// The longest a command inside may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +29,8 @@ pub enum Mode {
     Launcher,
     /// bubblewrap by an ordinary user.
     User,
+    /// bubblewrap with the launcher and a network, in a closed world.
+    Network,
     /// No isolation.
     Process,
     /// Containers of the harness's own Docker daemon; the server was root.
@@ -37,6 +42,7 @@ impl Mode {
         match self {
             Self::Launcher => "launcher",
             Self::User => "user",
+            Self::Network => "network",
             Self::Process => "process",
             Self::Docker => "docker",
         }
@@ -72,7 +78,8 @@ pub enum Phase {
 }
 
 pub fn all() -> Vec<Case> {
-    crate::cases::CASES.iter().chain(crate::attacks::CASES).copied().collect()
+    let all = [crate::cases::CASES, crate::attacks::CASES, crate::network::CASES];
+    all.into_iter().flatten().copied().collect()
 }
 
 /// A driver under test.
@@ -80,6 +87,8 @@ pub struct Bench {
     pub mode: Mode,
     pub driver: Arc<dyn SandboxDriver>,
     pub data_dir: PathBuf,
+    /// In [`Mode::Network`].
+    pub network: Option<Network>,
 }
 
 /// `MODE CASE PHASE DATA_DIR AGENT`
@@ -88,7 +97,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         eprintln!("wrong arguments");
         return ExitCode::FAILURE;
     };
-    let mode = [Mode::Launcher, Mode::User, Mode::Process, Mode::Docker]
+    let mode = [Mode::Launcher, Mode::User, Mode::Network, Mode::Process, Mode::Docker]
         .into_iter()
         .find(|known| known.name() == mode)
         .expect("a mode");
@@ -113,8 +122,9 @@ pub fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn run_phase(mode: Mode, phase: Phase, config: SandboxConfig) -> anyhow::Result<()> {
+fn run_phase(mode: Mode, phase: Phase, mut config: SandboxConfig) -> anyhow::Result<()> {
     let data_dir = config.data_dir.clone();
+    let mut network = None;
     let driver: Arc<dyn SandboxDriver> = match mode {
         Mode::Launcher => {
             let launcher = tandem_sandbox::start_and_drop(&config, None, None)?;
@@ -125,13 +135,21 @@ fn run_phase(mode: Mode, phase: Phase, config: SandboxConfig) -> anyhow::Result<
             anyhow::ensure!(tandem_sandbox::start_and_drop(&config, None, None)?.is_none());
             Arc::new(BubblewrapDriver::new(config, None)?)
         }
+        Mode::Network => {
+            let world = ClosedWorld::enter()?;
+            config.egress = Some(RouterSettings { total: Some(1_000_000_000), denied: vec![] });
+            let launcher = tandem_sandbox::start_and_drop(&config, None, None)?
+                .ok_or_else(|| anyhow::anyhow!("the launcher needs root"))?;
+            network = Some(Network { world, launcher: launcher.clone() });
+            Arc::new(BubblewrapDriver::new(config, Some(launcher))?)
+        }
         Mode::Process => Arc::new(ProcessDriver::new(config)?),
         Mode::Docker => {
             tandem_sandbox::launcher::drop_rights(&config, None, Some(&config.docker.socket))?;
             Arc::new(DockerDriver::new(config)?)
         }
     };
-    let bench = Bench { mode, driver, data_dir };
+    let bench = Bench { mode, driver, data_dir, network };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (work, is_killed) = match phase {
         Phase::ToTheEnd(work) => (work, false),

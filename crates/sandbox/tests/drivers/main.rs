@@ -8,7 +8,10 @@ mod attacks;
 mod bench;
 mod cases;
 mod launcher;
+mod network;
 mod stand_in;
+#[path = "../egress/world.rs"]
+mod world;
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -92,7 +95,7 @@ fn harness(arguments: &[String]) -> ExitCode {
                     let Some((name, mode, case)) = queue.lock().expect("the queue").next() else {
                         return;
                     };
-                    if mode == Mode::Launcher && !is_root {
+                    if matches!(mode, Mode::Launcher | Mode::Network) && !is_root {
                         println!("test {name} ... ignored\nleft out: {name} needs root");
                         continue;
                     }

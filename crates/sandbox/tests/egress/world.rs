@@ -1,5 +1,7 @@
 //! A closed world of network namespaces: this machine, an internet that answers at every address,
 //! and sandboxes. No packet leaves it.
+// Each test that has a world uses a part of it.
+#![allow(dead_code)]
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
