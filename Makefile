@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains image test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-recovery format
+.PHONY: help run build setup toolchains image test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-starts bench-recovery format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench-acks: ## Measure what fsynced acks cost against no acks, and how late they
 bench-cold: ## Measure the memory of 5,000 repls that nobody uses, and of open documents
 	@cargo build --locked --quiet --release --bins
 	@cargo run --locked --quiet --release -p tandem-testkit --example cold
+
+bench-starts: ## Measure a sandbox's start beside plain bwrap and docker run (ROUNDS=40)
+	@./scripts/setup.sh test
+	@cargo build --locked --quiet --release -p tandem-agent
+	@TANDEM_BENCH_ROUNDS=$(or $(ROUNDS),40) cargo test --locked --quiet --release -p tandem-sandbox \
+		--test drivers -- starts_are_measured --test-threads=1
 
 bench-recovery: ## Measure how long 1, 100 and 1,000 repls take to come back after their machine died
 	@cargo build --locked --quiet --release --bins

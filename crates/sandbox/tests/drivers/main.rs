@@ -26,6 +26,7 @@ use tandem_testkit::DockerDaemon;
 const LIMIT: Duration = Duration::from_secs(90);
 /// An ordinary user for root's tests; no other process has it.
 const ORDINARY_UID: u32 = 199_000;
+/// Cases at once, unless `--test-threads=1` is given.
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
@@ -89,7 +90,8 @@ fn harness(arguments: &[String]) -> ExitCode {
     let docker = Docker::start(work.iter().any(|(_, mode, _)| *mode == Mode::Docker));
     let queue = Mutex::new(work.into_iter());
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        let alone = arguments.iter().any(|word| word == "--test-threads=1");
+        for _ in 0..if alone { 1 } else { THREADS } {
             scope.spawn(|| {
                 loop {
                     let Some((name, mode, case)) = queue.lock().expect("the queue").next() else {
