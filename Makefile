@@ -1,7 +1,7 @@
 # `make run` and `make test` do all their set-up themselves; see README.md.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build setup toolchains image test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-starts bench-recovery format
+.PHONY: help run build setup toolchains image test test-quick test-languages swarm fuzz bench bench-compaction bench-acks bench-cold bench-starts bench-recovery bench-egress format
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-starts: ## Measure a sandbox's start beside plain bwrap and docker run (RO
 bench-recovery: ## Measure how long 1, 100 and 1,000 repls take to come back after their machine died
 	@cargo build --locked --quiet --release --bins
 	@cargo run --locked --quiet --release -p tandem-testkit --example recovery
+
+bench-egress: ## Measure how fairly sandboxes share the line (as root; in a closed network)
+	@cargo run --locked --quiet --release -p tandem-sandbox --example egress
 
 format: ## Format Rust and TypeScript
 	cargo fmt --all

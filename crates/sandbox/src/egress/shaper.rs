@@ -19,7 +19,7 @@ const QUANTUM_BYTES: u32 = 60_000;
 /// Longer ones only add to its own delay.
 const QUEUE_PER_SECOND: u64 = 50;
 const MIN_QUEUE_BYTES: u64 = 64 * 1024;
-const MIN_BURST_BYTES: u64 = 16 * 1024;
+const MIN_BURST_BYTES: u64 = 64 * 1024;
 
 /// How packets of one class wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +85,12 @@ pub(super) fn leave(total: u64, slot: Slot, slots: &[Slot]) -> String {
     text + &split(total, slots, None)
 }
 
-/// A hundredth is the router's own.
+/// A little is the router's own.
 fn own_rate(total: u64) -> u64 {
-    (total / 100).max(8_000)
+    (total / 400).max(8_000)
 }
 
-/// What may go at once: two milliseconds' worth.
+/// What may go at once: two milliseconds' worth, and at least one packet before segmentation.
 fn burst(total: u64) -> u64 {
     (total / 8 / 500).max(MIN_BURST_BYTES)
 }
@@ -107,10 +107,10 @@ mod tests {
     fn shares_are_equal_and_all_may_be_borrowed() {
         let slots: Vec<Slot> = (2..6).filter_map(Slot::new).collect();
         let text = split(100_000_000, &slots, Some((slots[3], Queue::Bytes)));
-        assert_eq!(text.matches("rate 24750000bit ceil 100000000bit").count(), 8);
+        assert_eq!(text.matches("rate 24937500bit ceil 100000000bit").count(), 8);
         assert_eq!(text.matches("parent 1:5 bfifo limit 250000").count(), 2);
         assert_eq!(share(100_000_000, 0), share(100_000_000, 1));
         let left = leave(100_000_000, slots[0], &slots[1..]);
-        assert_eq!(left.matches("rate 33000000bit").count(), 6);
+        assert_eq!(left.matches("rate 33250000bit").count(), 6);
     }
 }

@@ -1,5 +1,6 @@
 //! The network of sandboxes, in closed worlds.
 
+mod traffic;
 mod world;
 
 use std::io::{ErrorKind, Read, Write};
@@ -7,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use tandem_sandbox::egress::{EgressError, EgressMode, GATEWAY, Router, RouterSettings};
+use traffic::{Direction, Times, measure};
 use world::{
     NODE, OTHER_PUBLIC, PRIVATE, PUBLIC, SOON, Sandbox, World, accept, is_root, listen_here, said,
     tool,
@@ -344,4 +346,24 @@ fn what_is_missing_is_named() {
         tool("ip", "route del default\n");
     });
     assert!(open().to_string().contains("default route"));
+}
+
+/// `make bench-egress` measures it with more care, and alone on the machine.
+#[test]
+fn ten_connections_have_no_more_than_one() {
+    if !is_root() {
+        return;
+    }
+    const TOTAL: u64 = 20_000_000;
+    let world = World::new();
+    let settings = RouterSettings { total: Some(TOTAL), denied: Vec::new() };
+    let mut router = world.on_host(|| Router::open(settings)).unwrap();
+    let sandboxes = [0, 1].map(|_| Sandbox::attached(&mut router, EgressMode::Open));
+    let times = Times { warm_up: Duration::from_secs(1), measured: Duration::from_millis(1500) };
+    for direction in [Direction::Up, Direction::Down] {
+        let rates = measure(&world, &sandboxes, &[10, 1], (direction, times));
+        let share = TOTAL as f64 / 2.0;
+        assert!(rates[1] > 0.8 * share && rates[0] < 1.3 * share, "{rates:?}");
+    }
+    world.on_host(|| drop(router));
 }
