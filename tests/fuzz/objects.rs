@@ -141,6 +141,7 @@ fn manifest() -> Manifest {
         terminals: Vec::new(),
         history: Vec::new(),
         checkpoints: Vec::new(),
+        ignored: Vec::new(),
         swept_ms: 0,
         saved_ms: 1_700_000_000_000,
     }

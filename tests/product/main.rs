@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod history;
 mod history_cost;
+mod ignored;
 mod leaving;
 mod older_data;
 mod outlive;

@@ -216,7 +216,7 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The repl as it is after its machine was lost, with somebody in it.
-async fn after_loss(server: &mut Server, api: &Api, repl: &str) -> Result<LiveSocket> {
+pub async fn after_loss(server: &mut Server, api: &Api, repl: &str) -> Result<LiveSocket> {
     lose_machine(server).await?;
     eventually("the repl is found again", LIMIT, || async {
         Ok(api.repls().await?.iter().any(|known| known.id.to_string() == repl).then_some(()))
@@ -228,8 +228,8 @@ async fn after_loss(server: &mut Server, api: &Api, repl: &str) -> Result<LiveSo
 }
 
 /// Waits until everything that programs wrote is known and stored: a fork takes only what is.
-async fn all_stored(api: &Api, repl: &str) -> Result<()> {
-    let skipped = ["target", "node_modules", "__pycache__"];
+pub async fn all_stored(api: &Api, repl: &str) -> Result<()> {
+    let skipped = ["target", "node_modules", ".venv", "__pycache__"];
     let prune: String = skipped.iter().map(|name| format!(" -name {name} -prune -o")).collect();
     let find = format!("find .{prune} -type f -print | sed 's|^./||'");
     let mut shell = api.shell(repl).await?;

@@ -23,7 +23,7 @@ enum Opened {
     Scrollback(Arc<Terminal>, Option<u64>),
     Tcp(TcpStream),
     Unpack,
-    Pack(Vec<tandem_proto::RelPath>),
+    Pack(Vec<tandem_proto::RelPath>, Vec<String>),
 }
 
 /// Opens the target, dials the node and serves the stream until either side ends it.
@@ -48,7 +48,7 @@ pub async fn run(agent: Arc<Agent>, stream: u64, target: StreamTarget) {
                 .await;
         }
         Opened::Unpack => unpack(&agent, connection).await,
-        Opened::Pack(paths) => pack(&agent, paths, connection).await,
+        Opened::Pack(paths, skip) => pack(&agent, paths, skip, connection).await,
     }
 }
 
@@ -62,7 +62,7 @@ async fn open(agent: &Agent, target: StreamTarget) -> Result<Opened, AgentError>
         }
         StreamTarget::Tcp { address, port } => connect(agent, address, port).await.map(Opened::Tcp),
         StreamTarget::Unpack => Ok(Opened::Unpack),
-        StreamTarget::Pack { paths } => Ok(Opened::Pack(paths)),
+        StreamTarget::Pack { paths, skip } => Ok(Opened::Pack(paths, skip)),
     }
 }
 
@@ -103,12 +103,17 @@ async fn unpack(agent: &Agent, connection: UnixStream) {
     let _ = unpacked.await;
 }
 
-async fn pack(agent: &Agent, paths: Vec<tandem_proto::RelPath>, connection: UnixStream) {
+async fn pack(
+    agent: &Agent,
+    paths: Vec<tandem_proto::RelPath>,
+    skip: Vec<String>,
+    connection: UnixStream,
+) {
     let workspace = agent.workspace().clone();
     let Ok(writing) = blocking(connection) else { return };
     let packed = tokio::task::spawn_blocking(move || {
         let mut writing = std::io::BufWriter::with_capacity(64 * 1024, writing);
-        workspace::pack(&workspace, paths, &mut writing).is_ok()
+        workspace::pack(&workspace, paths, skip, &mut writing).is_ok()
             && std::io::Write::flush(&mut writing).is_ok()
     });
     // An archive without its end tells the node that it is not whole.

@@ -475,6 +475,9 @@ pub enum StreamTarget {
     Pack {
         /// What.
         paths: Vec<RelPath>,
+        /// Rules of what inside them is left out, see [`RelPath::is_named_by`].
+        #[serde(default)]
+        skip: Vec<String>,
     },
 }
 

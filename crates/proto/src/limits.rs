@@ -27,6 +27,8 @@ pub const MAX_IMPORT_BYTES: u64 = 64 * 1024 * 1024;
 pub const MAX_IMPORT_UNPACKED_BYTES: u64 = 512 * 1024 * 1024;
 /// Most entries of an imported zip, and most files of a workspace that are tracked.
 pub const MAX_TREE_ENTRIES: usize = 50_000;
+/// Most entries of a folder that is saved or unpacked as a whole.
+pub const MAX_ARCHIVE_ENTRIES: u64 = 500_000;
 /// Largest control frame between node and agent.
 pub const MAX_AGENT_FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// Most terminals of one repl, consoles included.

@@ -124,6 +124,18 @@ impl RelPath {
         Self::parse(&format!("{}/{name}", self.0))
     }
 
+    /// Whether one of these rules means it or a folder it lies in: a rule without a `/` is a name
+    /// at any depth, another one a path from the top.
+    pub fn is_named_by(&self, rules: &[String]) -> bool {
+        rules.iter().any(|rule| match rule.contains('/') {
+            false => self.parts().any(|part| part == rule),
+            true => self
+                .as_str()
+                .strip_prefix(rule.trim_start_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        })
+    }
+
     /// Whether this is `folder` or lies under it.
     pub fn is_within(&self, folder: &RelPath) -> bool {
         self.0 == folder.0

@@ -29,8 +29,8 @@ pub use repl::{
     Authors, Beside, BlobReader, BlobRef, Branch, Catalogue, CatalogueRecord, Content, Eol, Grain,
     Head, HistoryPack, Manifest, NewSnapshot, NodeKind, PackedBase, PackedEdit, PackedFile,
     ReplStore, Snapshot, SnapshotIndex, SnapshotKey, Snapshots, StoredCheckpoint, StoredDocument,
-    StoredLink, StoredMember, StoredPack, StoredRun, StoredTerminal, Swept, TreeNode, WrittenRun,
-    join_lineage, list_repls, load_catalogue,
+    StoredFolder, StoredLink, StoredMember, StoredPack, StoredRun, StoredTerminal, Swept, TreeNode,
+    WrittenRun, join_lineage, list_repls, load_catalogue,
 };
 pub use template::{
     MAX_TEMPLATE_BYTES, MAX_TEMPLATE_FILES, Seeded, Template, TemplateError, TemplateFile,

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tandem_proto::history::{CheckpointReason, HistoryAuthor};
 use tandem_proto::{
-    BootId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, ReplId, Role,
+    BootId, Epoch, FileId, Generation, LinkId, Lsn, MemberId, NodeId, RelPath, ReplId, Role,
 };
 use tandem_store::blob::MemoryStore;
 use tandem_store::{
-    Authors, BlobStore, CatalogueRecord, Content, ContentHash, Eol, Grain, HistoryPack, Manifest,
-    NewSnapshot, NodeKind, ObjectError, PackedBase, PackedEdit, PackedFile, ReplStore,
-    StoredCheckpoint, StoredDocument, StoredLink, StoredMember, StoredPack, Swept, TreeNode,
-    join_lineage, list_repls, load_catalogue,
+    Authors, BlobRef, BlobStore, CatalogueRecord, Content, ContentHash, Eol, Grain, HistoryPack,
+    Manifest, NewSnapshot, NodeKind, ObjectError, PackedBase, PackedEdit, PackedFile, ReplStore,
+    StoredCheckpoint, StoredDocument, StoredFolder, StoredLink, StoredMember, StoredPack, Swept,
+    TreeNode, join_lineage, list_repls, load_catalogue,
 };
 
 fn store() -> (Arc<MemoryStore>, ReplStore) {
@@ -68,6 +68,7 @@ fn manifest(repl: ReplId, epoch: u64, seq: u64) -> Manifest {
         terminals: Vec::new(),
         history: Vec::new(),
         checkpoints: Vec::new(),
+        ignored: Vec::new(),
         swept_ms: 0,
         saved_ms: 1_700_000_000_000,
     }
@@ -349,11 +350,16 @@ async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
     if let Content::Document(document) = &mut before.tree[1].content {
         document.snapshot = kept.clone();
     }
+    let old_piece = store.put_blob(Bytes::from_static(b"old piece")).await.unwrap();
+    before.ignored = vec![folder_of(&old_piece)];
     let pinned = store.put_manifest(&before).await.unwrap();
+    // Pieces of ignored folders: of now, and of the checkpoint, which has only what people edit.
+    let piece = store.put_blob(Bytes::from_static(b"piece")).await.unwrap();
     let mut manifests = Vec::new();
     for seq in 1..=5 {
         let mut new = manifest(store.repl(), 3, seq);
         new.parent = None;
+        new.ignored = vec![folder_of(&piece)];
         new.history = vec![packs[1].clone()];
         new.checkpoints = vec![StoredCheckpoint {
             id: tandem_proto::CheckpointId::from_random([1; 10]),
@@ -383,18 +389,25 @@ async fn sweeping_removes_only_what_is_old_and_contained_elsewhere() {
     assert_eq!(store.sweep(Epoch(2), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not ours");
     assert_eq!(store.sweep(Epoch(4), now_ms + 2 * DAY_MS).await.unwrap(), nothing, "not saved yet");
     let swept = store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap();
-    assert_eq!(swept.objects, 6, "{swept:?}");
+    assert_eq!(swept.objects, 7, "{swept:?}");
     let mut left: Vec<String> =
         blobs.list("").await.unwrap().into_iter().map(|info| info.key).collect();
     let mut wanted = vec![unmerged, named, above, unknown, format!("{folder}b/{}", used.hash)];
     wanted.extend(manifests.split_off(2));
+    wanted.push(format!("{folder}b/{}", piece.hash));
     wanted.extend([kept, pinned, packs[1].key.clone()]);
     left.sort();
     wanted.sort();
     assert_eq!(left, wanted);
     assert!(![earlier, below].iter().any(|key| left.contains(key)));
     assert!(store.get_blob(&orphan).await.is_err());
+    assert!(store.get_blob(&old_piece).await.is_err());
     assert_eq!(store.sweep(Epoch(3), now_ms + 2 * DAY_MS).await.unwrap(), nothing);
+}
+
+fn folder_of(piece: &BlobRef) -> StoredFolder {
+    let path = RelPath::parse("node_modules").unwrap();
+    StoredFolder { path, chunks: vec![piece.clone()], bytes: piece.size, behind: false }
 }
 
 async fn pack(store: &ReplStore, number: u8) -> StoredPack {

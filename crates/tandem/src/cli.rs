@@ -329,6 +329,14 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "TANDEM_SWEEP_EVERY")]
     pub sweep_every: Option<String>,
 
+    /// Between saves of ignored folders such as node_modules [default: 5m]
+    #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_IGNORED_EVERY")]
+    pub save_ignored_every: Option<String>,
+
+    /// Most MiB of all ignored folders of a repl; what is over is not saved, and shown [default: 1024]
+    #[arg(long, value_name = "MIB", env = "TANDEM_SAVE_IGNORED_MIB")]
+    pub save_ignored_mib: Option<u64>,
+
     /// Between saves of what terminals printed [default: 30s]
     #[arg(long, value_name = "TIME", env = "TANDEM_SAVE_TERMINALS_EVERY")]
     pub save_terminals_every: Option<String>,
@@ -400,6 +408,8 @@ impl Options {
             history_daily,
             sweep_every,
             save_terminals_every,
+            save_ignored_every,
+            save_ignored_mib,
             open,
             token,
             log_format,

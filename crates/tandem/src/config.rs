@@ -145,6 +145,14 @@ impl Config {
         if ship.interval.is_zero() {
             bail!("--ship-within must be longer than nothing");
         }
+        set_time(
+            "--save-ignored-every",
+            options.save_ignored_every.as_deref(),
+            &mut room.save_ignored_every,
+        )?;
+        if let Some(mib) = options.save_ignored_mib {
+            room.ignored_bytes = mib.saturating_mul(1024 * 1024);
+        }
         set_time("--sweep-every", options.sweep_every.as_deref(), &mut room.sweep_every)?;
         set_time(
             "--save-terminals-every",

@@ -15,14 +15,12 @@ use rustix::fs::{renameat, symlinkat};
 use rustix::io::Errno;
 use tandem_proto::RelPath;
 use tandem_proto::agent::AgentError;
-use tandem_proto::limits::MAX_PATH_DEPTH;
+use tandem_proto::limits::{MAX_ARCHIVE_ENTRIES, MAX_PATH_DEPTH};
 
 use super::change::mode_with;
 use super::entry::{file_type, signature};
 use super::{Workspace, errno_of, failure, names_in, open_beneath, refuse_reserved, stat_in};
 
-/// Most entries of one archive; ignored folders are saved too and can hold more than the tree.
-const MAX_ENTRIES: u64 = 500_000;
 /// Longest name in an archive.
 const MAX_NAME: u64 = 4096;
 
@@ -49,7 +47,7 @@ pub fn unpack(workspace: &Workspace, from: impl Read) -> Result<u64, AgentError>
         };
         let target = long_target.take();
         count += 1;
-        if count > MAX_ENTRIES {
+        if count > MAX_ARCHIVE_ENTRIES {
             return Err(AgentError::TooLarge);
         }
         let name = name.strip_prefix("./").unwrap_or(&name).trim_end_matches('/');
@@ -163,10 +161,17 @@ impl Workspace {
 
 /// Packs paths, folders with their contents, into a tar; an empty list means everything.
 ///
-/// Ignored folders are left out, except those that were asked for by name or from inside.
-pub fn pack(workspace: &Workspace, paths: Vec<RelPath>, to: impl Write) -> Result<u64, AgentError> {
+/// Ignored folders are left out, except those that were asked for by name or from inside; so is
+/// what a rule of `skip` names.
+pub fn pack(
+    workspace: &Workspace,
+    paths: Vec<RelPath>,
+    skip: Vec<String>,
+    to: impl Write,
+) -> Result<u64, AgentError> {
     let mut packing = Packing {
         workspace,
+        skip,
         ignored: workspace.ignored(),
         builder: tar::Builder::new(to),
         count: 0,
@@ -188,6 +193,7 @@ pub fn pack(workspace: &Workspace, paths: Vec<RelPath>, to: impl Write) -> Resul
 
 struct Packing<'workspace, W: Write> {
     workspace: &'workspace Workspace,
+    skip: Vec<String>,
     ignored: Arc<HashSet<String>>,
     builder: tar::Builder<W>,
     count: u64,
@@ -200,11 +206,14 @@ impl<W: Write> Packing<'_, W> {
         while let Some(path) = waiting.pop_front() {
             let folder = match self.workspace.open_folder(path.as_ref()) {
                 Ok(folder) => folder,
-                // Programs go on while we pack: what has vanished is not part of the tree.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                // Programs go on while we pack: what has vanished is not part of the tree. What
+                // is closed to us can be saved by nobody.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => continue,
                 Err(errno) => return Err(failure(errno)),
             };
-            let (names, _) = names_in(&folder, usize::MAX).map_err(failure)?;
+            let (mut names, _) = names_in(&folder, usize::MAX).map_err(failure)?;
+            // The same tree is the same archive on any filesystem.
+            names.sort_unstable();
             for name in names {
                 if !everything && self.ignored.contains(&name) {
                     continue;
@@ -214,6 +223,9 @@ impl<W: Write> Packing<'_, W> {
                     None => RelPath::parse(&name),
                 };
                 let Ok(child) = child else { continue };
+                if child.is_named_by(&self.skip) {
+                    continue;
+                }
                 if self.one(&folder, &child)? && child.parts().count() < MAX_PATH_DEPTH {
                     waiting.push_back(Some(child));
                 }
@@ -230,8 +242,8 @@ impl<W: Write> Packing<'_, W> {
             Err(errno) => return Err(failure(errno)),
         };
         let mut header = tar::Header::new_gnu();
-        header.set_mode(stat.st_mode & 0o777);
-        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+        header.set_mode(if stat.st_mode & 0o111 == 0 { 0o644 } else { 0o755 });
+        header.set_mtime(0);
         header.set_size(0);
         let io = |error: std::io::Error| failure(errno_of(&error));
         match file_type(&stat) {
@@ -274,6 +286,7 @@ impl<W: Write> Packing<'_, W> {
         }
         let size = signature(&stat).size;
         header.set_entry_type(tar::EntryType::Regular);
+        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
         header.set_size(size);
         // A file that shrinks is filled up: the archive stays whole, and the change is reported
         // by the watcher like any other.

@@ -19,7 +19,7 @@ async fn unpack(node: &Node, archive: &[u8]) -> Result<u64, AgentError> {
 
 async fn pack(node: &Node, paths: &[&str]) -> Vec<u8> {
     let paths = paths.iter().map(|text| path(text)).collect();
-    let mut stream = node.open(StreamTarget::Pack { paths }).await.unwrap();
+    let mut stream = node.open(StreamTarget::Pack { paths, skip: Vec::new() }).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     bytes

@@ -21,6 +21,10 @@ pub struct RoomConfig {
     pub save_within: Duration,
     /// Between saves of what terminals printed.
     pub save_terminals_every: Duration,
+    /// Between saves of ignored folders.
+    pub save_ignored_every: Duration,
+    /// Most bytes of all ignored folders of a repl.
+    pub ignored_bytes: u64,
     /// Between two sweeps of a repl's unneeded objects.
     pub sweep_every: Duration,
     /// Between a stop signal and a kill.
@@ -39,6 +43,8 @@ impl Default for RoomConfig {
             save_after: Duration::from_secs(2),
             save_within: Duration::from_secs(30),
             save_terminals_every: Duration::from_secs(30),
+            save_ignored_every: Duration::from_secs(5 * 60),
+            ignored_bytes: 1024 * 1024 * 1024,
             sweep_every: Duration::from_secs(24 * 60 * 60),
             stop_grace: Duration::from_secs(2),
             history: Retention::default(),

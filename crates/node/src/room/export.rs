@@ -6,7 +6,8 @@ use super::tree::Kind;
 use super::{Continuation, Room};
 
 impl Room {
-    /// Collects all content after a flush. Ignored files are left out, as they are never saved.
+    /// Collects all content after a flush. Ignored folders are left out: they are
+    /// made of what is there.
     pub(super) fn export(&mut self, reply: Reply<Export>) {
         self.when_saved(move |room, outcome| match outcome {
             Ok(()) => room.export_saved(reply),

@@ -62,6 +62,7 @@ impl Room {
                 _ => None,
             })
             .collect();
+        let ignored = self.ignored_to_restore();
         let (shared, store) = (self.shared.clone(), self.store.clone());
         self.spawn(async move {
             let fetched = futures_util::stream::iter(fetch.into_iter().map(|(id, path, executable, stored)| {
@@ -96,14 +97,20 @@ impl Room {
             // Nothing runs before this: a server that dies earlier leaves no program behind that
             // could have deleted what is missing.
             let outcome = match outcome {
-                Ok(filled) => match link.request(Op::MarkFilled).await {
-                    Ok(_) => Ok(filled),
-                    Err(error) => Err(error.to_string()),
+                Ok(filled) => match super::ignored::restore(&link, &store, ignored).await {
+                    Ok(restored) => match link.request(Op::MarkFilled).await {
+                        Ok(_) => Ok((filled, restored)),
+                        Err(error) => Err(error.to_string()),
+                    },
+                    Err(reason) => Err(reason),
                 },
                 Err(reason) => Err(reason),
             };
             Box::new(move |room: &mut Room| match outcome {
-                Ok(filled) => room.sandbox_filled(filled),
+                Ok((filled, restored)) => {
+                    room.ignored_restored(restored);
+                    room.sandbox_filled(filled);
+                }
                 Err(reason) => room.abandon_sandbox(format!("The files could not be copied into the sandbox: {reason}")),
             }) as Continuation
         });

@@ -126,12 +126,38 @@ impl Room {
                 if room.leaving.phase == Phase::Settling {
                     room.when_scanned(|room| {
                         room.when_written(|room| {
-                            room.save_terminals(Box::new(Room::save_and_close));
+                            room.save_terminals(Box::new(Room::save_ignored_and_close));
                         });
                     });
                 }
             }) as Continuation
         });
+    }
+
+    fn save_ignored_and_close(&mut self) {
+        if self.leaving.phase != Phase::Settling {
+            return;
+        }
+        self.save_ignored(Box::new(|room, outcome| match outcome {
+            Ok(()) => room.save_and_close(),
+            // A stop does not wait for the store; what people wrote is in the log.
+            Err(_) if room.ending.is_some() => room.save_and_close(),
+            Err(reason) if room.leaving.phase == Phase::Settling => room.stay(&reason),
+            Err(_) => {}
+        }));
+    }
+
+    /// It cannot be saved now: another try comes soon.
+    fn stay(&mut self, reason: &str) {
+        tracing::warn!(repl = %self.repl, reason, "the repl stays: it cannot be saved");
+        for reply in self.leaving.replies.drain(..) {
+            drop(reply.send(Err(RoomError::Unavailable(reason.to_owned()))));
+        }
+        if self.ending.is_some() {
+            // The log has everything; the server is stopping.
+            return self.close();
+        }
+        self.leaving.phase = Phase::Grace(Instant::now() + RETRY);
     }
 
     fn save_and_close(&mut self) {
@@ -149,17 +175,7 @@ impl Room {
                     room.leaving.phase = Phase::Settling;
                     room.when_written(Room::save_and_close);
                 }
-                Err(reason) => {
-                    tracing::warn!(repl = %room.repl, reason, "the repl stays: it cannot be saved");
-                    for reply in room.leaving.replies.drain(..) {
-                        drop(reply.send(Err(RoomError::Unavailable(reason.clone()))));
-                    }
-                    if room.ending.is_some() {
-                        // The log has everything; the server is stopping.
-                        return room.close();
-                    }
-                    room.leaving.phase = Phase::Grace(Instant::now() + RETRY);
-                }
+                Err(reason) => room.stay(&reason),
             }
         });
     }
@@ -197,6 +213,7 @@ impl Room {
             return;
         }
         self.ending = Some(ending);
+        self.ignored.end(ending);
         match ending {
             Ending::Stop => {
                 self.peers.close_all(1012, "the server is stopping");

@@ -44,6 +44,7 @@ impl Room {
             terminals: self.terminals.stored(),
             history: self.history.packs().to_vec(),
             checkpoints: self.history.checkpoints().to_vec(),
+            ignored: self.ignored.stored(),
             swept_ms: self.saved.swept_ms,
             saved_ms: now,
         }

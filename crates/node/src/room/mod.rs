@@ -17,6 +17,7 @@ mod fill;
 mod flush;
 mod history;
 mod housekeeping;
+mod ignored;
 mod late;
 mod leaving;
 mod live;
@@ -143,6 +144,7 @@ pub struct Room {
     uploads: uploads::Uploads,
     /// Files of requests that are being stored and are in no tree yet.
     storing: usize,
+    ignored: ignored::Ignored,
     project: Project,
     saved: Saved,
     history: History,
@@ -420,6 +422,7 @@ impl Room {
             self.disk.deadline(&self.documents),
             self.saved.deadline(),
             self.uploads.deadline(),
+            self.ignored.deadline(),
             self.late.deadline(),
             self.leaving.deadline(),
             self.live.deadline(),
@@ -438,6 +441,7 @@ impl Room {
         self.upload_if_due(now);
         self.flush_if_due(now);
         self.save_terminals_if_due(now);
+        self.save_ignored_if_due(now);
         self.look_for_late(now);
         self.expire_awareness();
         self.resume_put_off();

@@ -174,6 +174,7 @@ fn build(
         saving: super::terminals::Saving::default(),
         uploads: super::uploads::Uploads::default(),
         storing: 0,
+        ignored: super::ignored::Ignored::new(loaded.ignored),
         project: Project::default(),
         saved,
         late: Late::new(loaded.late),

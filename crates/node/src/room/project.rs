@@ -145,16 +145,9 @@ impl Project {
         project
     }
 
-    /// Whether a path is never saved: a rule without a `/` is a name at any depth, another one a
-    /// path from the top.
+    /// Whether a path is never saved.
     pub fn skips(&self, path: &tandem_proto::RelPath) -> bool {
-        self.skip.iter().any(|rule| match rule.contains('/') {
-            false => path.parts().any(|part| part == rule),
-            true => path
-                .as_str()
-                .strip_prefix(rule.trim_start_matches('/'))
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-        })
+        path.is_named_by(&self.skip)
     }
 
     /// The command of a task.

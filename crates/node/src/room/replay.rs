@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tandem_doc::text::TextFormat;
 use tandem_proto::{Epoch, FileId, Generation, Lsn};
-use tandem_store::{Manifest, Positions, Record, RecordKind, StoredTerminal};
+use tandem_store::{Manifest, Positions, Record, RecordKind, StoredFolder, StoredTerminal};
 
 use super::base::{self, Base, LoggedEdit};
 use super::contents::{Deleted, Files, Logged, Stored, TreeRecord};
@@ -26,6 +26,7 @@ pub(super) struct Loaded {
     pub older: Positions,
     pub tree_changed: bool,
     pub terminals: Vec<StoredTerminal>,
+    pub ignored: Vec<StoredFolder>,
     pub history: History,
     /// Records of openings before the manifest's, which it does not cover: somebody wrote them who
     /// had lost the repl.
@@ -57,6 +58,7 @@ pub(super) fn replay(manifest: &Manifest, records: Vec<Record>) -> Result<Loaded
         older: manifest.covered.clone(),
         tree_changed: false,
         terminals: manifest.terminals.clone(),
+        ignored: manifest.ignored.clone(),
         files: Files::default(),
         history: History::new(manifest.history.clone(), manifest.checkpoints.clone()),
         late: Vec::new(),

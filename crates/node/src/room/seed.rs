@@ -78,6 +78,7 @@ pub(crate) async fn seed(
         terminals: Vec::new(),
         history: Vec::new(),
         checkpoints: Vec::new(),
+        ignored: Vec::new(),
         swept_ms: wall_ms(),
         saved_ms: wall_ms(),
     };

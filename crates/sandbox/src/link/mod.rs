@@ -272,7 +272,16 @@ impl AgentLink {
         &self,
         paths: Vec<RelPath>,
     ) -> Result<impl AsyncRead + Send + Unpin + use<>, LinkError> {
-        let (socket, early, permit) = self.open(StreamTarget::Pack { paths }).await?;
+        self.pack_without(paths, Vec::new()).await
+    }
+
+    /// Like [`AgentLink::pack`], but for what these rules name, see [`RelPath::is_named_by`].
+    pub async fn pack_without(
+        &self,
+        paths: Vec<RelPath>,
+        skip: Vec<String>,
+    ) -> Result<impl AsyncRead + Send + Unpin + use<>, LinkError> {
+        let (socket, early, permit) = self.open(StreamTarget::Pack { paths, skip }).await?;
         Ok(AgentTcp::new(socket, early, permit))
     }
 

@@ -1,6 +1,6 @@
 //! Files without a document: large ones as an object each, many small ones as one bundle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -78,6 +78,24 @@ impl ReplStore {
         let key = self.blob_key(hash);
         self.put_once(&key, ObjectKind::Blob, content).await?;
         Ok(BlobRef { hash, size, bundle: None })
+    }
+
+    /// Like [`ReplStore::put_blob`], but for what is `known` to be stored; whether it was put.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    pub async fn put_blob_unless_known(
+        &self,
+        content: Bytes,
+        known: &HashSet<ContentHash>,
+    ) -> Result<(BlobRef, bool), ObjectError> {
+        let size = content.len() as u64;
+        let (content, hash) = hashed(content).await?;
+        let new = !known.contains(&hash);
+        if new {
+            self.put_once(&self.blob_key(hash), ObjectKind::Blob, content).await?;
+        }
+        Ok((BlobRef { hash, size, bundle: None }, new))
     }
 
     /// Stores many files at once, small ones bundled; the answer is in their order. Once it

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tandem_proto::agent::Exit;
 use tandem_proto::history::{CheckpointReason, HistoryAuthor};
-use tandem_proto::{CheckpointId, Epoch, FileId, Generation, MemberId, ReplId, TerminalId};
+use tandem_proto::{
+    CheckpointId, Epoch, FileId, Generation, MemberId, RelPath, ReplId, TerminalId,
+};
 
 use super::{BlobRef, StoredPack};
 use crate::hash::ContentHash;
@@ -37,6 +39,9 @@ pub struct Manifest {
     /// Terminals whose scrollback was saved.
     #[serde(default)]
     pub terminals: Vec<StoredTerminal>,
+    /// Ignored folders, each as a whole.
+    #[serde(default)]
+    pub ignored: Vec<StoredFolder>,
     /// The history of documents, in the order in which it is applied.
     #[serde(default)]
     pub history: Vec<StoredPack>,
@@ -138,6 +143,20 @@ pub enum Eol {
     Lf,
     /// `\r\n`.
     Crlf,
+}
+
+/// An ignored folder, saved as a tar in pieces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFolder {
+    /// Where it is.
+    pub path: RelPath,
+    /// The pieces of the tar, in order.
+    pub chunks: Vec<BlobRef>,
+    /// Length of the tar.
+    pub bytes: u64,
+    /// It is known that a newer state was not saved; without pieces there never was one.
+    #[serde(default)]
+    pub behind: bool,
 }
 
 /// A terminal's saved scrollback.

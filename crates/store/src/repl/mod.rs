@@ -36,8 +36,8 @@ pub use history::{
     Authors, Grain, HistoryPack, PackedBase, PackedEdit, PackedFile, StoredPack, WrittenRun,
 };
 pub use manifest::{
-    Content, Eol, Manifest, NodeKind, StoredCheckpoint, StoredDocument, StoredRun, StoredTerminal,
-    TreeNode,
+    Content, Eol, Manifest, NodeKind, StoredCheckpoint, StoredDocument, StoredFolder, StoredRun,
+    StoredTerminal, TreeNode,
 };
 pub use named::Kept;
 pub use snapshots::{NewSnapshot, Snapshot, SnapshotIndex, SnapshotKey, Snapshots};

@@ -65,11 +65,12 @@ impl ReplStore {
         let mut checkpoints = Vec::new();
         for point in &head.manifest.checkpoints {
             let mut manifest = self.get_manifest(&point.manifest).await?;
-            // Of a checkpoint the files stay; history and terminals are those of the head, and
+            // Of a checkpoint the files stay; history, terminals and ignored folders are of the head, and
             // what was theirs at that time may be gone.
             manifest.history.clear();
             manifest.terminals.clear();
             manifest.checkpoints.clear();
+            manifest.ignored.clear();
             checkpoints.push((point.manifest.clone(), manifest));
         }
         Ok(Some(Kept { head: (head.key, head.manifest), checkpoints, damaged: head.damaged }))
@@ -79,6 +80,8 @@ impl ReplStore {
     pub fn named(&self, manifest: &Manifest, index: &SnapshotIndex) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
         keys.extend(manifest.terminals.iter().map(|terminal| terminal.key.clone()));
+        let pieces = manifest.ignored.iter().flat_map(|folder| &folder.chunks);
+        keys.extend(pieces.map(|piece| self.blob_key(piece.hash)));
         keys.extend(manifest.history.iter().map(|pack| pack.key.clone()));
         for node in &manifest.tree {
             match &node.content {

@@ -63,9 +63,11 @@ impl ReplStore {
             keep.extend(manifest.terminals.iter().map(|terminal| terminal.key.clone()));
             keep.extend(manifest.history.iter().map(|pack| pack.key.clone()));
             checkpoints.extend(manifest.checkpoints.iter().map(|point| point.manifest.clone()));
+            let pieces = manifest.ignored.iter().flat_map(|folder| &folder.chunks);
+            keep.extend(pieces.map(|piece| self.blob_key(piece.hash)));
             self.note(&manifest, &mut keep, &mut named);
         }
-        // Of a checkpoint the files stay; the history of today is no part of it.
+        // Of a checkpoint the files stay; history and ignored folders are no part of it.
         for key in checkpoints {
             self.note(&self.get_manifest(&key).await?, &mut keep, &mut named);
             keep.insert(key);

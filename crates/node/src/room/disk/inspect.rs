@@ -210,7 +210,7 @@ impl Room {
                 // It became a document while we looked, or changed while it was read: again.
                 None => drop(self.disk.changed.insert(path.clone())),
             }
-        } else if !entry.ignored {
+        } else {
             self.files.mark_dirty(file);
             self.uploads.look_soon();
             self.project_may_have_changed(file);
@@ -239,14 +239,20 @@ impl Room {
             kind,
             executable: !folder && entry.executable,
             size: if folder { 0 } else { entry.signature.size },
-            ignored: entry.ignored,
+            // A file or a link of such a name is one like any other.
+            ignored: folder && entry.ignored,
         };
         match self.tree.get(id) {
             Some(known) if *known == node => {}
             Some(known) if (Node { size: node.size, ..known.clone() }) == node => {
                 self.note_change(Change::Put { id, node });
             }
-            _ => self.change_tree(Change::Put { id, node }),
+            known => {
+                if node.ignored && known.is_none() {
+                    self.ignored.appeared();
+                }
+                self.change_tree(Change::Put { id, node });
+            }
         }
         Some(id)
     }
