@@ -9,6 +9,7 @@ mod disk;
 mod docker;
 mod documents;
 mod durability;
+mod egress;
 mod faults;
 mod files;
 mod history;

@@ -3,6 +3,7 @@ import type {
   CreateLink,
   CreateRepl,
   CreateTerminal,
+  EgressReport,
   ForkRepl,
   LinkCreated,
   LinkId,
@@ -109,6 +110,8 @@ export const importArchive = (repl: ReplId, archive: Blob) =>
 export const run = (repl: ReplId, request: RunRequest = {}) =>
   json<RunStarted>(`/repls/${id(repl)}/run`, { method: "POST", json: request });
 export const stop = (repl: ReplId) => nothing(`/repls/${id(repl)}/stop`, { method: "POST" });
+export const getEgress = (repl: ReplId, signal?: AbortSignal) =>
+  json<EgressReport>(`/repls/${id(repl)}/egress`, { signal });
 export const getStatus = (repl: ReplId, signal?: AbortSignal) =>
   json<ReplStatus>(`/repls/${id(repl)}/status`, { signal });
 

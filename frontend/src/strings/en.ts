@@ -475,7 +475,7 @@ export const t = {
     signOut: "Sign out of this browser",
     network: "Network",
     networkBody:
-      "Programs in the sandbox reach only each other (loopback). They have no internet in this version.",
+      "What programs in the sandbox may reach is this server's to say. The status bar shows it, and what they sent where.",
   },
 
   share: {
@@ -554,8 +554,25 @@ export const t = {
       limit === null ? `Disk ${used}` : `Disk ${used} of ${limit}`,
     processes: (count: number) => (count === 1 ? "1 process" : `${count} processes`),
     usage: "Use of the sandbox",
-    network: "Loopback only",
-    networkHint: "Programs in the sandbox have no internet in this version.",
+    network: {
+      none: "Loopback only",
+      noneHint: "Programs in the sandbox reach only each other.",
+      title: "What programs sent and received",
+      mode: {
+        none: "They reach nothing now.",
+        "allow-list": "They reach these hosts:",
+        open: "They reach the internet: TCP to ports 80, 443 and above 2000.",
+      },
+      problem: (why: string) => `There is no network: ${why}`,
+      sums: (sent: string, received: string) => `${sent} sent, ${received} received`,
+      refused: (count: number) => `${count} refused`,
+      guaranteed: (mbit: string) => `${mbit} Mbit/s for certain, more while others are idle`,
+      since: (time: string) => `Since ${time}`,
+      nothing: "Nothing yet.",
+      host: "Host",
+      sent: "Sent",
+      received: "Received",
+    },
     notices: (count: number) => (count === 1 ? "1 notice" : `${count} notices`),
   },
 

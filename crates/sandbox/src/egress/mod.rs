@@ -11,6 +11,7 @@
 mod command;
 mod control;
 mod counts;
+mod desk;
 mod ledger;
 pub mod namespace;
 mod network;

@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
 const NAMES: &[(&str, Ipv4Addr)] = &[
     ("allowed.example", PUBLIC),
     ("other.example", OTHER_PUBLIC),
+    ("alias.example", PUBLIC),
     ("inner.example", Ipv4Addr::new(10, 0, 0, 5)),
 ];
 
@@ -225,12 +226,15 @@ async fn its_traffic_is_in_the_ledger(bench: &Bench) -> anyhow::Result<()> {
     let work = AtWork::start(bench, EgressMode::Open, &[])?;
     let sandbox = work.launch(bench).await?;
     ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
+    // Another name of the same address has a line of its own.
+    ensure!(hear(&sandbox, "alias.example", 443).await? == "hello");
     // The last look is at the end.
     tokio::time::timeout(Duration::from_secs(10), work.egress.detach(sandbox.id)).await?;
     let report = work.egress.report(sandbox.repl);
     let line = report.hosts.iter().find(|line| line.host == "allowed.example");
     let line = line.ok_or_else(|| anyhow::anyhow!("{report:?}"))?;
     ensure!(line.port == 443 && line.sent > 100 && line.received > 100, "{report:?}");
+    ensure!(report.hosts.iter().any(|line| line.host == "alias.example"), "{report:?}");
     ensure!(report.hosts.iter().any(|line| line.port == 53), "questions are counted: {report:?}");
     ensure!(report.sent >= line.sent && !report.connected, "{report:?}");
     let totals = work.egress.totals();

@@ -1,4 +1,4 @@
-import { Info, SquareTerminal, Unplug, Users } from "lucide-react";
+import { Info, SquareTerminal, Users } from "lucide-react";
 import { useLayout } from "@/features/layout/layout";
 import { toggleTerminal } from "@/features/run/actions";
 import { useEditorState, useLive, useWorkspace } from "@/features/workspace/useWorkspace";
@@ -6,6 +6,7 @@ import { t } from "@/strings/en";
 import { Popover } from "@/ui/Popover";
 import { Tooltip } from "@/ui/Tooltip";
 import { ConnectionItem, DurabilityItem } from "./DurabilityItem";
+import { NetworkItem } from "./NetworkItem";
 import { UsageItem } from "./UsageItem";
 import styles from "./Status.module.css";
 
@@ -24,12 +25,7 @@ export function StatusBar({ compact }: { compact: boolean }) {
         <>
           <EditorItems />
           <UsageItem />
-          <Tooltip label={t.status.networkHint} side="top">
-            <button type="button" className={`${styles.item} ${styles.roomy}`}>
-              <Unplug size={12} />
-              {t.status.network}
-            </button>
-          </Tooltip>
+          <NetworkItem />
         </>
       )}
       {people !== null && people > 0 && (

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::message::{Addresses, Answer, Outcome, Question};
 pub(super) use self::upstream::Upstream;
-use super::control::Desk;
+use super::desk::Desk;
 use super::rules;
 
 /// A question is never longer.
