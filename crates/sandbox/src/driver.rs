@@ -174,6 +174,8 @@ pub struct Sandbox {
     pub id: SandboxId,
     /// The repl it runs.
     pub repl: ReplId,
+    /// Its first process, as this machine counts.
+    pub process: i32,
     /// The connection to its agent.
     pub link: AgentLink,
     /// Becomes `Some` when it ended. Its files stay until [`SandboxDriver::stop`].

@@ -130,6 +130,7 @@ impl Running {
         Ok(Sandbox {
             id: sandbox,
             repl: record.repl,
+            process: record.agent.pid,
             link,
             ended,
             limits_in_force: record.limits_in_force,

@@ -21,10 +21,17 @@ pub fn run(options: Options, json: bool) -> anyhow::Result<()> {
     }
     logging::start(config.log_format, &config.log)?;
     let launcher = process::drop_rights(&config);
+    let network_launcher = launcher.as_ref().ok().cloned().flatten();
     let mut checks = process::runtime()?.block_on(async {
         let mut checks = match launcher.and_then(|launcher| process::driver(&config, launcher)) {
             Ok(driver) => {
                 let mut checks = driver.probe().await;
+                // The launcher of sandboxes has had its say.
+                if config.sandbox == SandboxKind::Docker
+                    && let Some(launcher) = &network_launcher
+                {
+                    checks.extend(launcher.egress_check().ok().flatten());
+                }
                 if checks.iter().any(|check| check.name == "sandbox" && check.holds == Holds::Yes) {
                     checks.push(languages(&*driver).await);
                 }
@@ -86,10 +93,7 @@ fn network(config: &Config, checks: &[Check]) -> Option<Check> {
     if checks.iter().any(|check| check.name == "egress") {
         return None;
     }
-    Some(if config.driver.egress.is_some() && config.sandbox != SandboxKind::Bubblewrap {
-        let detail = "only sandboxes of bubblewrap have a network yet".to_owned();
-        check("egress", Holds::No, detail, false)
-    } else if config.driver.egress.is_some() {
+    Some(if config.driver.egress.is_some() {
         Check {
             remedy: Some("Start the server as root; it keeps no rights itself.".to_owned()),
             ..check(

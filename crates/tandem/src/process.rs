@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tandem_sandbox::egress::Egress;
 use tandem_sandbox::{
-    BubblewrapDriver, DockerDriver, LauncherClient, ProcessDriver, SandboxDriver, SandboxError,
-    launcher,
+    BubblewrapDriver, DockerDriver, LauncherClient, ProcessDriver, SandboxConfig, SandboxDriver,
+    SandboxError, launcher,
 };
 use tandem_store::{BlobStore, BlobStoreUrl};
 
@@ -28,12 +28,12 @@ pub fn drop_rights(config: &Config) -> anyhow::Result<Option<Arc<LauncherClient>
     .context("cannot give up root's rights")
 }
 
-/// Without a launcher; what may be done with `socket` stays.
+/// Without a launcher of sandboxes; what may be done with `socket` stays.
 fn give_up(
     config: &Config,
     socket: Option<&Path>,
 ) -> Result<Option<Arc<LauncherClient>>, SandboxError> {
-    launcher::drop_rights(&config.driver, config.user.as_deref(), socket).map(|()| None)
+    launcher::drop_rights(&config.driver, config.user.as_deref(), socket)
 }
 
 /// Does something as the user that the server is, so that both can read what either wrote.
@@ -43,7 +43,9 @@ pub fn run_as_server<T>(
 ) -> anyhow::Result<T> {
     raise_file_limit();
     if !matches!(config.blob_store, Some(BlobStoreUrl::S3(_))) {
-        give_up(config, None).context("cannot give up root's rights")?;
+        let driver = SandboxConfig { egress: None, ..config.driver.clone() };
+        launcher::drop_rights(&driver, config.user.as_deref(), None)
+            .context("cannot give up root's rights")?;
     }
     runtime()?.block_on(work)
 }
@@ -86,9 +88,6 @@ pub fn egress(
 ) -> Result<Arc<Egress>, String> {
     if config.driver.egress.is_none() {
         return Err("programs have no network on this server".to_owned());
-    }
-    if config.sandbox != SandboxKind::Bubblewrap {
-        return Err("only sandboxes of bubblewrap have a network yet".to_owned());
     }
     let launcher = launcher.ok_or("the server was not started as root")?;
     Egress::start(launcher.clone(), config.egress.clone())

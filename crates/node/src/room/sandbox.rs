@@ -257,7 +257,7 @@ impl Room {
 
     fn take_in(&mut self, sandbox: Sandbox) {
         self.sandbox.retry = None;
-        self.connect_to_network(sandbox.id);
+        self.connect_to_network(sandbox.id, sandbox.process);
         let events = sandbox.link.take_events();
         self.sandbox.stage = Stage::Filling(Running {
             id: sandbox.id,
@@ -271,11 +271,11 @@ impl Room {
     }
 
     /// It has a loopback interface alone until this is done, and when it fails.
-    fn connect_to_network(&mut self, id: SandboxId) {
+    fn connect_to_network(&mut self, id: SandboxId, process: i32) {
         let Ok(egress) = self.shared.egress.clone() else { return };
         let repl = self.repl;
         self.spawn(async move {
-            egress.attach(id, repl, None).await;
+            egress.attach(id, repl, process).await;
             Box::new(|_: &mut Room| {}) as Continuation
         });
     }

@@ -97,7 +97,7 @@ pub(crate) fn make(folder: &Path, resolver: Option<Ipv4Addr>) -> io::Result<()> 
     fs::rename(draft, folder)
 }
 
-fn resolv_conf(resolver: Option<Ipv4Addr>) -> String {
+pub(crate) fn resolv_conf(resolver: Option<Ipv4Addr>) -> String {
     match resolver {
         // One that does not answer is not waited for long.
         Some(address) => format!("nameserver {address}\noptions timeout:3 attempts:2\n"),

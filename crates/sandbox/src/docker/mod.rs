@@ -26,6 +26,7 @@ use crate::driver::{
     Check, LaunchSpec, LimitsInForce, Sandbox, SandboxConfig, SandboxDriver, SandboxError,
     probe_spec,
 };
+use crate::egress::GATEWAY;
 use crate::identity::ProcessIdentity;
 use crate::look;
 use crate::record::{self, Record};
@@ -39,6 +40,8 @@ const DOCKER: &str = "docker";
 const UID_WHEN_MAPPED: u32 = 1000;
 /// Shown in every sandbox as they are.
 const ETC: &[&str] = &["profile", "bash.bashrc", "inputrc"];
+/// Where programs find the resolver.
+const RESOLV_CONF: &str = "resolv.conf";
 /// How long the daemon may take to notice that a container ended.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +61,8 @@ struct Kit {
     agent: PathBuf,
     /// Random, and kept in the data directory: marks this installation's containers.
     installation: String,
+    /// Sandboxes are plugged in once they run.
+    has_network: bool,
     seccomp: String,
     debts: Debts,
 }
@@ -73,7 +78,9 @@ impl DockerDriver {
         find::make_private_folder(&sandboxes)?;
         let sandboxes =
             sandboxes.canonicalize().map_err(SandboxError::io("cannot use the data directory"))?;
-        write_etc(&sandboxes).map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
+        let has_network = config.egress.is_some();
+        write_etc(&sandboxes, has_network)
+            .map_err(SandboxError::io("cannot write the sandboxes' /etc"))?;
         let installation = installation(&sandboxes)
             .map_err(SandboxError::io("cannot use the sandboxes' folder"))?;
         let kit = Kit {
@@ -81,6 +88,7 @@ impl DockerDriver {
             sandboxes,
             agent,
             installation,
+            has_network,
             seccomp: profile::docker(),
             debts: Debts::default(),
         };
@@ -154,6 +162,9 @@ impl Kit {
             .map_err(SandboxError::io("cannot write the sandbox's accounts"))?;
         let shared = self.sandboxes.join("etc");
         let mut etc: Vec<_> = ETC.iter().map(|name| (*name, shared.join(name))).collect();
+        if self.has_network {
+            etc.push((RESOLV_CONF, shared.join(RESOLV_CONF)));
+        }
         etc.extend(["passwd", "group"].map(|name| (name, accounts.join(name))));
         let view = View {
             spec,
@@ -342,14 +353,15 @@ fn installation(sandboxes: &Path) -> std::io::Result<String> {
     Ok(id)
 }
 
-fn write_etc(sandboxes: &Path) -> std::io::Result<()> {
+fn write_etc(sandboxes: &Path, has_network: bool) -> std::io::Result<()> {
     let folder = sandboxes.join("etc");
     fs::create_dir_all(&folder)?;
     for name in ETC {
         // In place: sandboxes that run have this very file.
         write_public(&folder.join(name), etc::file(name).unwrap_or_default())?;
     }
-    Ok(())
+    let resolver = has_network.then_some(GATEWAY);
+    write_public(&folder.join(RESOLV_CONF), &etc::resolv_conf(resolver))
 }
 
 fn write_accounts(folder: &Path, uid: u32) -> std::io::Result<()> {

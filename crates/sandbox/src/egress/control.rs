@@ -74,9 +74,9 @@ impl Egress {
         Ok(Self { desk, tasks, stop })
     }
 
-    /// Plugs a new sandbox in. `process` is one of its processes where the launcher did not start
-    /// it. What fails is told in the repl's report.
-    pub async fn attach(&self, sandbox: SandboxId, repl: ReplId, process: Option<i32>) {
+    /// Plugs a sandbox in that has just started, or was adopted; `process` is one of its own. What
+    /// fails is told in the repl's report.
+    pub async fn attach(&self, sandbox: SandboxId, repl: ReplId, process: i32) {
         self.desk.attach(sandbox, repl, process).await;
     }
 

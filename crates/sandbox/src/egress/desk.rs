@@ -154,7 +154,7 @@ impl Desk {
         blocking(move || work(&launcher)).await
     }
 
-    pub(super) async fn attach(&self, sandbox: SandboxId, repl: ReplId, process: Option<i32>) {
+    pub(super) async fn attach(&self, sandbox: SandboxId, repl: ReplId, process: i32) {
         let _order = self.changing.lock().await;
         let mode = self.mode_of(&self.state(), repl);
         let attached =

@@ -91,6 +91,14 @@ impl LauncherClient {
         }
     }
 
+    /// What is to be said of the sandboxes' network; nothing where there is to be none.
+    ///
+    /// # Errors
+    /// When the launcher cannot be reached.
+    pub fn egress_check(&self) -> Result<Option<Check>, SandboxError> {
+        Ok(self.probe()?.into_iter().find(|check| check.name == "egress"))
+    }
+
     /// The socket on which sandboxes ask for names.
     pub(crate) fn resolver_socket(&self) -> Result<UdpSocket, SandboxError> {
         let call = self.exchange(Request::Network(NetworkRequest::Resolver))?;
@@ -105,11 +113,11 @@ impl LauncherClient {
         }
     }
 
-    /// Plugs a sandbox in: one of the launcher's, or the one of `process`.
+    /// Plugs in the sandbox of a process.
     pub(crate) fn attach(
         &self,
         sandbox: SandboxId,
-        process: Option<i32>,
+        process: i32,
         mode: EgressMode,
     ) -> Result<Attached, SandboxError> {
         match self.network(NetworkRequest::Attach { sandbox, process, mode })? {

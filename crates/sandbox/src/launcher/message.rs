@@ -26,6 +26,23 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
 /// The first message, from the server while it is still root.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Greeting {
+    /// Make sandboxes, and their network where they are to have one.
+    Sandboxes(Box<Setup>),
+    /// Make a network for sandboxes that others make.
+    Network(NetworkSetup),
+}
+
+/// For a launcher of the network alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkSetup {
+    pub(super) egress: RouterSettings,
+}
+
+/// What making sandboxes takes.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Setup {
     /// Absolute.

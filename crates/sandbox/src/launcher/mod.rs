@@ -21,14 +21,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 pub use self::client::LauncherClient;
-use self::message::{Answer, Received, Response, Setup, receive, send};
+use self::message::{Answer, Greeting, NetworkSetup, Received, Response, Setup, receive, send};
 use crate::bubblewrap::find;
 use crate::bubblewrap::tools::Tools;
 use crate::driver::{SandboxConfig, SandboxError};
@@ -81,6 +81,23 @@ pub fn start_and_drop(
     let (uid, gid) = user_ids(user)?;
     let data_dir = hand_over(&config.data_dir, uid, gid)?;
 
+    let setup = Setup {
+        data_dir: data_dir.clone(),
+        server_uid: uid,
+        server_gid: gid,
+        bubblewrap,
+        agent,
+        tools: tools.clone(),
+        uids: SANDBOX_UIDS,
+        egress: config.egress.clone(),
+    };
+    let (server, process) = start(program, &Greeting::Sandboxes(Box::new(setup)))?;
+    become_server(&data_dir, (uid, gid), &[])?;
+    Ok(Some(Arc::new(LauncherClient::new(server, process, tools))))
+}
+
+/// Starts the launcher and tells it what it is for.
+fn start(program: Option<&Path>, greeting: &Greeting) -> Result<(OwnedFd, Child), SandboxError> {
     let program = match program {
         Some(program) => program.to_owned(),
         None => std::env::current_exe()
@@ -102,24 +119,14 @@ pub fn start_and_drop(
         .stdout(Stdio::null())
         .spawn()
         .map_err(SandboxError::io("cannot start the launcher"))?;
-    let setup = Setup {
-        data_dir: data_dir.clone(),
-        server_uid: uid,
-        server_gid: gid,
-        bubblewrap,
-        agent,
-        tools: tools.clone(),
-        uids: SANDBOX_UIDS,
-        egress: config.egress.clone(),
-    };
-    greet(&server, &setup)?;
-    become_server(&data_dir, (uid, gid), &[])?;
-    Ok(Some(Arc::new(LauncherClient::new(server, process, tools))))
+    greet(&server, greeting)?;
+    Ok((server, process))
 }
 
-/// [`start_and_drop`] without a launcher, for drivers that need none: as root, hands the data
+/// [`start_and_drop`] for drivers that need no launcher to make sandboxes: as root, hands the data
 /// directory over and gives up root's rights for good, all but the use of `socket` through the
-/// group it belongs to; otherwise does nothing.
+/// group it belongs to; otherwise does nothing. Where sandboxes are to have a network, a launcher
+/// is started for that alone.
 ///
 /// # Errors
 /// When the rights cannot be given up; the process must end.
@@ -127,15 +134,19 @@ pub fn drop_rights(
     config: &SandboxConfig,
     user: Option<&str>,
     socket: Option<&Path>,
-) -> Result<(), SandboxError> {
+) -> Result<Option<Arc<LauncherClient>>, SandboxError> {
     if !rustix::process::geteuid().is_root() {
-        return Ok(());
+        return Ok(None);
     }
     one_thread()?;
     let (uid, gid) = user_ids(user)?;
     let data_dir = hand_over(&config.data_dir, uid, gid)?;
+    let greeting = config.egress.clone().map(|egress| Greeting::Network(NetworkSetup { egress }));
+    let launcher = greeting.map(|greeting| start(None, &greeting)).transpose()?;
     let groups: Vec<u32> = socket.and_then(group_of).into_iter().collect();
-    become_server(&data_dir, (uid, gid), &groups)
+    become_server(&data_dir, (uid, gid), &groups)?;
+    Ok(launcher
+        .map(|(server, process)| Arc::new(LauncherClient::new(server, process, Tools::default()))))
 }
 
 /// Who may use a socket besides root: the group it has, or, while it is not there, the one that
@@ -173,7 +184,7 @@ fn become_server(
 }
 
 /// Tells the launcher what it needs, and waits until it is ready.
-fn greet(server: &OwnedFd, setup: &Setup) -> Result<(), SandboxError> {
+fn greet(server: &OwnedFd, greeting: &Greeting) -> Result<(), SandboxError> {
     let failed = |error: io::Error| SandboxError::Launcher(error.to_string());
     rustix::net::sockopt::set_socket_timeout(
         server.as_fd(),
@@ -181,7 +192,7 @@ fn greet(server: &OwnedFd, setup: &Setup) -> Result<(), SandboxError> {
         Some(ANSWER_TIMEOUT),
     )
     .map_err(|error| failed(error.into()))?;
-    send(server, setup).map_err(failed)?;
+    send(server, greeting).map_err(failed)?;
     match receive::<Answer>(server).map_err(failed)? {
         Received::Message(Answer { response: Response::Done, .. }) => Ok(()),
         Received::Message(Answer { response: Response::Failed(reason), .. }) => {

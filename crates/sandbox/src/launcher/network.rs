@@ -1,15 +1,17 @@
 //! The sandboxes' network, as far as it takes root's rights.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 use tandem_proto::SandboxId;
 
+use super::message::{
+    Answer, Call, NetworkSetup, Received, Request, Response, receive, send, send_with,
+};
 use crate::driver::{Check, Holds};
 use crate::egress::{Attached, Counts, EgressError, EgressMode, Router, RouterSettings};
-use crate::record::Record;
 
 /// What the server may ask of the network.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,8 +19,8 @@ use crate::record::Record;
 pub(super) enum NetworkRequest {
     /// The socket on which sandboxes ask for names.
     Resolver,
-    /// Plug a sandbox in: one of this launcher's, or the one of `process`.
-    Attach { sandbox: SandboxId, process: Option<i32>, mode: EgressMode },
+    /// Plug in the sandbox of a process.
+    Attach { sandbox: SandboxId, process: i32, mode: EgressMode },
     /// Change what it may reach.
     Change { sandbox: SandboxId, mode: EgressMode, allowed: Vec<std::net::Ipv4Addr> },
     /// More addresses of its allow list.
@@ -91,12 +93,8 @@ impl Network {
         })
     }
 
-    /// Answers, and says what goes along. `folder` is the sandbox's own.
-    pub(super) fn answer(
-        &mut self,
-        request: NetworkRequest,
-        folder: impl Fn(SandboxId) -> std::path::PathBuf,
-    ) -> (NetworkAnswer, Vec<OwnedFd>) {
+    /// Answers, and says what goes along.
+    pub(super) fn answer(&mut self, request: NetworkRequest) -> (NetworkAnswer, Vec<OwnedFd>) {
         let Self::On(router) = self else {
             return (NetworkAnswer::Refused("sandboxes have no network here".into()), Vec::new());
         };
@@ -108,15 +106,9 @@ impl Network {
         }
         let answer = match request {
             NetworkRequest::Resolver => Ok(NetworkAnswer::Done),
-            NetworkRequest::Attach { sandbox, process, mode } => {
-                let target = match process {
-                    Some(pid) => namespace_of(pid),
-                    None => own_sandbox(&folder(sandbox)),
-                };
-                target
-                    .and_then(|target| router.attach(sandbox, &target, mode))
-                    .map(NetworkAnswer::Attached)
-            }
+            NetworkRequest::Attach { sandbox, process, mode } => namespace_of(process)
+                .and_then(|target| router.attach(sandbox, &target, mode))
+                .map(NetworkAnswer::Attached),
             NetworkRequest::Change { sandbox, mode, allowed } => {
                 router.change(sandbox, mode, &allowed).map(|()| NetworkAnswer::Done)
             }
@@ -141,13 +133,34 @@ impl Network {
     }
 }
 
-/// Of a sandbox that this launcher, or an earlier one, started.
-fn own_sandbox(folder: &Path) -> Result<OwnedFd, EgressError> {
-    let gone = || EgressError::Invalid("that sandbox does not run".into());
-    let record = Record::load(folder).ok_or_else(gone)?;
-    let namespace = namespace_of(record.agent.pid)?;
-    // Looked at after opening, so that it is not another process's with the same number.
-    if record.is_alive() { Ok(namespace) } else { Err(gone()) }
+/// Serves the network alone, until the server closes its end.
+///
+/// # Errors
+/// When the socket fails.
+pub(super) fn serve(socket: BorrowedFd<'_>, setup: &NetworkSetup) -> io::Result<()> {
+    let mut network = Network::open(Some(&setup.egress));
+    // Without one there is still the word on what is missing.
+    send(socket, &Answer { id: 0, response: Response::Done })?;
+    loop {
+        let (id, request) = match receive::<Call>(socket)? {
+            Received::Message(Call { id, request }) => (id, request),
+            Received::Malformed(error) => {
+                let response = Response::Failed(format!("not a request: {error}"));
+                send(socket, &Answer { id: 0, response })?;
+                continue;
+            }
+            Received::End => return Ok(()),
+        };
+        let (response, descriptors) = match request {
+            Request::Network(request) => {
+                let (answer, descriptors) = network.answer(request);
+                (Response::Network(answer), descriptors)
+            }
+            Request::Probe => (Response::Probed(network.check().into_iter().collect()), Vec::new()),
+            _ => (Response::Failed("this launcher makes no sandboxes".into()), Vec::new()),
+        };
+        send_with(socket, &Answer { id, response }, &borrowed(&descriptors))?;
+    }
 }
 
 /// The router refuses what is not a new network.
@@ -157,6 +170,6 @@ fn namespace_of(pid: i32) -> Result<OwnedFd, EgressError> {
 }
 
 /// Descriptors to send along.
-pub(super) fn borrowed(descriptors: &[OwnedFd]) -> Vec<std::os::fd::BorrowedFd<'_>> {
+pub(super) fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
     descriptors.iter().map(OwnedFd::as_fd).collect()
 }

@@ -16,7 +16,9 @@ use tandem_proto::{ReplId, SandboxId};
 
 use super::cgroup::{self, Groups, Hierarchies};
 use super::disk::Disks;
-use super::message::{Answer, Call, Received, Request, Response, Setup, receive, send, send_with};
+use super::message::{
+    Answer, Call, Greeting, Received, Request, Response, Setup, receive, send, send_with,
+};
 use super::network::{self, Network};
 use super::steps::{HomeSource, Stage, Steps};
 use super::{LAUNCHER_STAGE, probe};
@@ -68,8 +70,9 @@ struct Made {
 pub(super) fn serve(socket: BorrowedFd<'_>) -> io::Result<()> {
     // A signal for the server's terminal is not for this process.
     let _ = rustix::process::setsid();
-    let setup = match receive::<Setup>(socket)? {
-        Received::Message(setup) => setup,
+    let setup = match receive::<Greeting>(socket)? {
+        Received::Message(Greeting::Sandboxes(setup)) => *setup,
+        Received::Message(Greeting::Network(setup)) => return network::serve(socket, &setup),
         Received::Malformed(error) => return Err(io::Error::other(error)),
         Received::End => return Ok(()),
     };
@@ -87,9 +90,7 @@ pub(super) fn serve(socket: BorrowedFd<'_>) -> io::Result<()> {
     loop {
         let answer = match receive::<Call>(socket)? {
             Received::Message(Call { id, request: Request::Network(request) }) => {
-                let Launcher { network, sandboxes, .. } = &mut launcher;
-                let folder = |sandbox: SandboxId| sandboxes.join(sandbox.as_str());
-                let (answer, descriptors) = network.answer(request, folder);
+                let (answer, descriptors) = launcher.network.answer(request);
                 let answer = Answer { id, response: Response::Network(answer) };
                 send_with(socket, &answer, &network::borrowed(&descriptors))?;
                 continue;

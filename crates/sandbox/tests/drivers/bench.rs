@@ -35,6 +35,8 @@ pub enum Mode {
     Process,
     /// Containers of the harness's own Docker daemon; the server was root.
     Docker,
+    /// The same with a network, in a closed world.
+    DockerNetwork,
 }
 
 impl Mode {
@@ -45,7 +47,22 @@ impl Mode {
             Self::Network => "network",
             Self::Process => "process",
             Self::Docker => "docker",
+            Self::DockerNetwork => "docker-network",
         }
+    }
+
+    const ALL: [Self; 6] = [
+        Self::Launcher,
+        Self::User,
+        Self::Network,
+        Self::Process,
+        Self::Docker,
+        Self::DockerNetwork,
+    ];
+
+    /// Whether it needs the harness's Docker daemon.
+    pub fn is_docker(self) -> bool {
+        matches!(self, Self::Docker | Self::DockerNetwork)
     }
 
     /// Whether each sandbox has a user id of its own, and limits by control groups.
@@ -87,7 +104,7 @@ pub struct Bench {
     pub mode: Mode,
     pub driver: Arc<dyn SandboxDriver>,
     pub data_dir: PathBuf,
-    /// In [`Mode::Network`].
+    /// In [`Mode::Network`] and [`Mode::DockerNetwork`].
     pub network: Option<Network>,
 }
 
@@ -97,10 +114,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         eprintln!("wrong arguments");
         return ExitCode::FAILURE;
     };
-    let mode = [Mode::Launcher, Mode::User, Mode::Network, Mode::Process, Mode::Docker]
-        .into_iter()
-        .find(|known| known.name() == mode)
-        .expect("a mode");
+    let mode = Mode::ALL.into_iter().find(|known| known.name() == mode).expect("a mode");
     let case = all().into_iter().find(|known| known.name == case).expect("a case");
     let phase = case.phases[phase.parse::<usize>().expect("a number")];
     let config = SandboxConfig {
@@ -144,6 +158,15 @@ fn run_phase(mode: Mode, phase: Phase, mut config: SandboxConfig) -> anyhow::Res
             Arc::new(BubblewrapDriver::new(config, Some(launcher))?)
         }
         Mode::Process => Arc::new(ProcessDriver::new(config)?),
+        Mode::DockerNetwork => {
+            let world = ClosedWorld::enter()?;
+            config.egress = Some(RouterSettings { total: Some(1_000_000_000), denied: vec![] });
+            let socket = config.docker.socket.clone();
+            let launcher = tandem_sandbox::launcher::drop_rights(&config, None, Some(&socket))?
+                .ok_or_else(|| anyhow::anyhow!("the launcher needs root"))?;
+            network = Some(Network { world, launcher });
+            Arc::new(DockerDriver::new(config)?)
+        }
         Mode::Docker => {
             tandem_sandbox::launcher::drop_rights(&config, None, Some(&config.docker.socket))?;
             Arc::new(DockerDriver::new(config)?)

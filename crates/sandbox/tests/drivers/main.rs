@@ -87,7 +87,7 @@ fn harness(arguments: &[String]) -> ExitCode {
         }
     }
     // Started by this thread, which outlives it.
-    let docker = Docker::start(work.iter().any(|(_, mode, _)| *mode == Mode::Docker));
+    let docker = Docker::start(work.iter().any(|(_, mode, _)| mode.is_docker()));
     let queue = Mutex::new(work.into_iter());
     std::thread::scope(|scope| {
         let alone = arguments.iter().any(|word| word == "--test-threads=1");
@@ -101,7 +101,7 @@ fn harness(arguments: &[String]) -> ExitCode {
                         println!("test {name} ... ignored\nleft out: {name} needs root");
                         continue;
                     }
-                    if let (Mode::Docker, Docker::Missing(why)) = (mode, &docker) {
+                    if let (true, Docker::Missing(why)) = (mode.is_docker(), &docker) {
                         println!("test {name} ... ignored\nleft out: {why}");
                         continue;
                     }

@@ -1,4 +1,4 @@
-//! Sandboxes of bubblewrap with a network, in a closed world with an internet and its resolver.
+//! Sandboxes with a network, in a closed world with an internet and its resolver.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::bench::{Bench, Case, Mode, eventually, shell};
 use crate::cases::case;
 use crate::world::{OTHER_PUBLIC, PUBLIC, World};
 
-const NETWORK: &[Mode] = &[Mode::Network];
+const NETWORK: &[Mode] = &[Mode::Network, Mode::DockerNetwork];
 
 pub const CASES: &[Case] = &[
     case!(without_a_network_it_has_a_loopback_interface, NETWORK),
@@ -33,7 +33,7 @@ const NAMES: &[(&str, Ipv4Addr)] = &[
     ("inner.example", Ipv4Addr::new(10, 0, 0, 5)),
 ];
 
-/// What a case of [`Mode::Network`] has.
+/// What a case with a network has.
 pub struct Network {
     pub world: ClosedWorld,
     pub launcher: Arc<LauncherClient>,
@@ -93,7 +93,7 @@ impl AtWork {
 
     async fn launch(&self, bench: &Bench) -> anyhow::Result<Sandbox> {
         let sandbox = bench.launch().await?;
-        self.egress.attach(sandbox.id, sandbox.repl, None).await;
+        self.egress.attach(sandbox.id, sandbox.repl, sandbox.process).await;
         let report = self.egress.report(sandbox.repl);
         ensure!(report.connected && report.problem.is_none(), "{report:?}");
         Ok(sandbox)
