@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{EgressOptions, EgressTotals};
 use super::ledger::{Account, Bytes, Ledger};
 use super::policy::{EgressPolicy, HostPattern};
-use super::router::Counts;
+use super::router::{Counts, Sums};
 use crate::driver::SandboxError;
 use crate::launcher::LauncherClient;
 use crate::running::blocking;
@@ -83,6 +83,19 @@ impl State {
         self.attached.get_mut(sandbox)
     }
 
+    /// Those of which something passed since the last reading, or that are gone.
+    fn busy(&mut self, sums: &[(SandboxId, Sums)], guaranteed: u64) -> Vec<SandboxId> {
+        let sums: HashMap<SandboxId, Sums> = sums.iter().copied().collect();
+        let mut busy = Vec::new();
+        for (sandbox, attachment) in &mut self.attached {
+            attachment.guaranteed = guaranteed;
+            if sums.get(sandbox) != Some(&attachment.counted.sums) {
+                busy.push(*sandbox);
+            }
+        }
+        busy
+    }
+
     /// Adds what came since the last reading.
     fn absorb(&mut self, sandbox: SandboxId, counts: Counts) {
         let Some(attachment) = self.attached.get_mut(&sandbox) else { return };
@@ -107,10 +120,10 @@ impl State {
             }
         }
         let more = Bytes {
-            sent: grown(counts.sent, attachment.counted.sent),
-            received: grown(counts.received, attachment.counted.received),
+            sent: grown(counts.sums.sent, attachment.counted.sums.sent),
+            received: grown(counts.sums.received, attachment.counted.sums.received),
         };
-        let refused = grown(counts.refused, attachment.counted.refused);
+        let refused = grown(counts.sums.refused, attachment.counted.sums.refused);
         account.add(more);
         account.refused = account.refused.saturating_add(refused);
         self.sum.sent = self.sum.sent.saturating_add(more.sent);
@@ -334,9 +347,18 @@ impl Desk {
                 () = stop.cancelled() => return,
                 _ = clock.tick() => {}
             }
-            let sandboxes: Vec<SandboxId> = self.state().attached.keys().copied().collect();
-            for sandbox in sandboxes {
-                self.count(sandbox).await;
+            let has_any = !self.state().attached.is_empty();
+            if !has_any {
+                continue;
+            }
+            match self.with_launcher(LauncherClient::sums).await {
+                Ok((sums, guaranteed)) => {
+                    let busy = self.state().busy(&sums, guaranteed);
+                    for sandbox in busy {
+                        self.count(sandbox).await;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "sandboxes' traffic cannot be read"),
             }
         }
     }

@@ -25,7 +25,7 @@ mod uplink;
 pub use control::{Egress, EgressOptions, EgressTotals};
 pub use network::Network;
 pub use policy::{EgressPolicy, HostPattern, PolicyError};
-pub use router::{Attached, Counts, Router, RouterSettings};
+pub use router::{Attached, Counts, Router, RouterSettings, Sums};
 pub use rules::GATEWAY;
 pub use tandem_proto::egress::EgressMode;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::ops::Bound;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -45,15 +46,22 @@ pub struct Attached {
     pub address: Ipv4Addr,
 }
 
-/// What passed of one sandbox since it was attached.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+/// How much passed of one sandbox since it was attached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
     /// Bytes out and in, IP headers included.
     pub sent: u64,
     /// See `sent`.
     pub received: u64,
     /// Packets that were refused.
     pub refused: u64,
+}
+
+/// What passed of one sandbox since it was attached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// In all.
+    pub sums: Sums,
     /// Bits per second that it has for certain now.
     pub guaranteed: u64,
     /// Out and in by address and port, of those used lately; the most busy first.
@@ -204,9 +212,31 @@ impl Router {
     /// When it has no network, or a tool fails.
     pub fn counts(&self, sandbox: SandboxId) -> Result<Counts, EgressError> {
         let slot = self.slot(sandbox)?;
-        let guaranteed = shaper::share(self.total, self.slots.len());
+        let guaranteed = self.guaranteed();
         let counts = self.inside(|_| super::counts::read(slot))??;
         Ok(Counts { guaranteed, ..counts })
+    }
+
+    /// How much passed of sandboxes: of at most `count`, those after one of them. It takes no
+    /// longer for many than for one.
+    ///
+    /// # Errors
+    /// When a tool fails.
+    pub fn sums(
+        &self,
+        after: Option<SandboxId>,
+        count: usize,
+    ) -> Result<Vec<(SandboxId, Sums)>, EgressError> {
+        let all = self.inside(|_| super::counts::sums())??;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let slots = self.slots.range((from, Bound::Unbounded)).take(count);
+        let sums = |slot| all.get(slot).copied().unwrap_or_default();
+        Ok(slots.map(|(sandbox, slot)| (*sandbox, sums(slot))).collect())
+    }
+
+    /// Bits per second that each sandbox has for certain now.
+    pub fn guaranteed(&self) -> u64 {
+        shaper::share(self.total, self.slots.len())
     }
 
     fn slot(&self, sandbox: SandboxId) -> Result<Slot, EgressError> {

@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use tandem_proto::SandboxId;
 
 use super::message::{Answer, Call, Received, Request, Response, receive_with, send};
-use super::network::{NetworkAnswer, NetworkRequest};
+use super::network::{NetworkAnswer, NetworkRequest, SUMS_AT_ONCE};
 use crate::bubblewrap::tools::Tools;
 use crate::driver::{Check, LaunchSpec, SandboxError};
-use crate::egress::{Attached, Counts, EgressMode};
+use crate::egress::{Attached, Counts, EgressMode, Sums};
 use crate::record::Record;
 
 /// Asks the launcher, one request at a time. Its methods block.
@@ -141,6 +141,24 @@ impl LauncherClient {
         addresses: Vec<Ipv4Addr>,
     ) -> Result<(), SandboxError> {
         self.network(NetworkRequest::Allow { sandbox, addresses }).map(drop)
+    }
+
+    /// How much passed of all sandboxes, and what each has for certain.
+    pub(crate) fn sums(&self) -> Result<(Vec<(SandboxId, Sums)>, u64), SandboxError> {
+        let mut all = Vec::new();
+        loop {
+            let after = all.last().map(|(sandbox, _)| *sandbox);
+            match self.network(NetworkRequest::Sums { after })? {
+                NetworkAnswer::Sums { sums, guaranteed } => {
+                    let is_last = sums.len() < SUMS_AT_ONCE;
+                    all.extend(sums);
+                    if is_last {
+                        return Ok((all, guaranteed));
+                    }
+                }
+                other => return Err(unexpected(&Response::Network(other))),
+            }
+        }
     }
 
     pub(crate) fn count(&self, sandbox: SandboxId) -> Result<Counts, SandboxError> {

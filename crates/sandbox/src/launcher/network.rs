@@ -11,7 +11,10 @@ use super::message::{
     Answer, Call, NetworkSetup, Received, Request, Response, receive, send, send_with,
 };
 use crate::driver::{Check, Holds};
-use crate::egress::{Attached, Counts, EgressError, EgressMode, Router, RouterSettings};
+use crate::egress::{Attached, Counts, EgressError, EgressMode, Router, RouterSettings, Sums};
+
+/// As many fit into an answer.
+pub(super) const SUMS_AT_ONCE: usize = 700;
 
 /// What the server may ask of the network.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ pub(super) enum NetworkRequest {
     Change { sandbox: SandboxId, mode: EgressMode, allowed: Vec<std::net::Ipv4Addr> },
     /// More addresses of its allow list.
     Allow { sandbox: SandboxId, addresses: Vec<std::net::Ipv4Addr> },
+    /// How much passed of all, a part at a time.
+    Sums { after: Option<SandboxId> },
     /// What passed of it.
     Count { sandbox: SandboxId },
     /// Unplug it.
@@ -38,6 +43,10 @@ pub(super) enum NetworkAnswer {
     /// The socket comes along.
     Resolver,
     Attached(Attached),
+    Sums {
+        sums: Vec<(SandboxId, Sums)>,
+        guaranteed: u64,
+    },
     Counted(Counts),
     /// In words.
     Refused(String),
@@ -114,6 +123,12 @@ impl Network {
             }
             NetworkRequest::Allow { sandbox, addresses } => {
                 router.allow(sandbox, &addresses).map(|()| NetworkAnswer::Done)
+            }
+            NetworkRequest::Sums { after } => {
+                let guaranteed = router.guaranteed();
+                router
+                    .sums(after, SUMS_AT_ONCE)
+                    .map(|sums| NetworkAnswer::Sums { sums, guaranteed })
             }
             NetworkRequest::Count { sandbox } => router.counts(sandbox).map(NetworkAnswer::Counted),
             NetworkRequest::Detach { sandbox } => {

@@ -228,6 +228,13 @@ async fn its_traffic_is_in_the_ledger(bench: &Bench) -> anyhow::Result<()> {
     ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
     // Another name of the same address has a line of its own.
     ensure!(hear(&sandbox, "alias.example", 443).await? == "hello");
+    eventually("a look at the counters", async || {
+        let hosts = work.egress.report(sandbox.repl).hosts;
+        Ok(hosts.iter().any(|line| line.host == "alias.example" && line.received > 100))
+    })
+    .await?;
+    let report = work.egress.report(sandbox.repl);
+    ensure!(report.guaranteed.is_some_and(|bits| bits > 900_000_000), "{report:?}");
     // The last look is at the end.
     tokio::time::timeout(Duration::from_secs(10), work.egress.detach(sandbox.id)).await?;
     let report = work.egress.report(sandbox.repl);

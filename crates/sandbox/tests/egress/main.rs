@@ -130,7 +130,7 @@ fn nobody_sends_with_an_address_that_is_not_his() {
         TcpStream::connect_timeout(&target, Duration::from_millis(300)).is_err()
     });
     assert!(lost && is_quiet(&server));
-    assert_eq!(router.counts(neighbour.id).unwrap().sent, 0);
+    assert_eq!(router.counts(neighbour.id).unwrap().sums.sent, 0);
     // The neighbour is not disturbed.
     neighbour.connect(PUBLIC, 80).unwrap();
     world.on_host(|| drop(router));
@@ -162,13 +162,19 @@ fn bytes_are_counted_by_address_and_port() {
     let counts = router.counts(sandbox.id).unwrap();
     let near =
         |counted: u64, sent: usize| (sent as u64..sent as u64 + sent as u64 / 4).contains(&counted);
-    assert!(near(counts.sent, OUT) && near(counts.received, IN), "{counts:?}");
+    assert!(near(counts.sums.sent, OUT) && near(counts.sums.received, IN), "{counts:?}");
     assert_eq!(counts.peers.len(), 1, "what is refused has no line: {counts:?}");
     let (address, port, sent, received) = counts.peers[0];
     assert_eq!((address, port), (PUBLIC, 8080));
     assert!(near(sent, OUT) && near(received, IN), "{counts:?}");
-    assert!(counts.refused >= 1);
+    assert!(counts.sums.refused >= 1);
     assert!(counts.guaranteed > 900_000_000);
+    let neighbour = Sandbox::attached(&mut router, EgressMode::Open);
+    let all = router.sums(None, 10).unwrap();
+    assert!(all.contains(&(sandbox.id, counts.sums)), "{all:?}");
+    assert!(all.contains(&(neighbour.id, Default::default())), "{all:?}");
+    let rest = router.sums(Some(all[0].0), 10).unwrap();
+    assert_eq!(rest, all[1..], "a part at a time");
     world.on_host(|| drop(router));
 }
 
