@@ -4,7 +4,7 @@
 //! Invariant: a sandbox never has more than the policy of the moment gives it. What cannot be
 //! known or done ends with no network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +26,9 @@ use crate::running::blocking;
 const COUNT_EVERY: Duration = Duration::from_secs(3);
 /// Between two looks at the operator's file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long plugging in is tried, and between two attempts.
+const ATTACH_LIMIT: Duration = Duration::from_secs(5);
+const ATTACH_AGAIN: Duration = Duration::from_millis(250);
 /// Addresses of one sandbox whose names are known.
 const MAX_NAMES: usize = 2048;
 /// An allowed address is allowed again after this, well before the router forgets it.
@@ -49,6 +52,8 @@ struct State {
     policy: EgressPolicy,
     /// Why nothing may be reached, whatever the policy was.
     broken: Option<String>,
+    /// Sandboxes that are to be plugged in, or are.
+    wanted: HashSet<SandboxId>,
     attached: HashMap<SandboxId, Attachment>,
     by_address: HashMap<Ipv4Addr, SandboxId>,
     /// Why a repl's sandbox could not be plugged in.
@@ -168,8 +173,29 @@ impl Desk {
     }
 
     pub(super) async fn attach(&self, sandbox: SandboxId, repl: ReplId, process: i32) {
+        self.state().wanted.insert(sandbox);
+        let deadline = Instant::now() + ATTACH_LIMIT;
+        // One that outlived its server may still have the end of its old cable, which the kernel
+        // takes away in its own time.
+        while !self.try_to_attach(sandbox, repl, process).await {
+            if Instant::now() > deadline {
+                tracing::warn!(%repl, %sandbox, "the sandbox has no network");
+                return;
+            }
+            tokio::time::sleep(ATTACH_AGAIN).await;
+        }
+    }
+
+    /// Whether there is no more to try.
+    async fn try_to_attach(&self, sandbox: SandboxId, repl: ReplId, process: i32) -> bool {
         let _order = self.changing.lock().await;
-        let mode = self.mode_of(&self.state(), repl);
+        let mode = {
+            let state = self.state();
+            if !state.wanted.contains(&sandbox) {
+                return true;
+            }
+            self.mode_of(&state, repl)
+        };
         let attached =
             self.with_launcher(move |launcher| launcher.attach(sandbox, process, mode)).await;
         let mut state = self.state();
@@ -187,15 +213,18 @@ impl Desk {
                     allowed: HashMap::new(),
                 };
                 state.attached.insert(sandbox, attachment);
+                true
             }
             Err(error) => {
-                tracing::warn!(%repl, %sandbox, %error, "the sandbox has no network");
+                tracing::info!(%repl, %sandbox, %error, "the sandbox is not plugged in yet");
                 state.problems.insert(repl, error.to_string());
+                false
             }
         }
     }
 
     pub(super) async fn detach(&self, sandbox: SandboxId) {
+        self.state().wanted.remove(&sandbox);
         self.count(sandbox).await;
         let _order = self.changing.lock().await;
         let was_attached = self.state().detach(sandbox);

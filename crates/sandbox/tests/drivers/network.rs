@@ -11,7 +11,7 @@ use tandem_sandbox::egress::{Egress, EgressOptions, EgressPolicy};
 use tandem_sandbox::{LauncherClient, Sandbox};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bench::{Bench, Case, Mode, eventually, shell};
+use crate::bench::{Bench, Case, Mode, Phase, eventually, shell};
 use crate::cases::case;
 use crate::world::{OTHER_PUBLIC, PUBLIC, World};
 
@@ -23,6 +23,14 @@ pub const CASES: &[Case] = &[
     case!(an_allow_list_is_names, NETWORK),
     case!(the_operator_changes_it_live, NETWORK),
     case!(its_traffic_is_in_the_ledger, NETWORK),
+    case!(
+        it_has_a_network_again_after_a_crash,
+        NETWORK,
+        [
+            Phase::Killed(|bench| Box::pin(leave_one_with_a_network(bench))),
+            Phase::ToTheEnd(|bench| Box::pin(plug_it_in_again(bench))),
+        ]
+    ),
 ];
 
 /// Names of the world's resolver.
@@ -246,5 +254,24 @@ async fn its_traffic_is_in_the_ledger(bench: &Bench) -> anyhow::Result<()> {
     ensure!(report.sent >= line.sent && !report.connected, "{report:?}");
     let totals = work.egress.totals();
     ensure!(totals.sent == report.sent && totals.repls.is_empty(), "{totals:?}");
+    work.end(bench, &sandbox).await
+}
+
+async fn leave_one_with_a_network(bench: &Bench) -> anyhow::Result<()> {
+    let work = AtWork::start(bench, EgressMode::Open, &[])?;
+    let sandbox = work.launch(bench).await?;
+    ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
+    Ok(())
+}
+
+async fn plug_it_in_again(bench: &Bench) -> anyhow::Result<()> {
+    let work = AtWork::start(bench, EgressMode::Open, &[])?;
+    let mut adopted = bench.driver.adopt().await?;
+    let sandbox = adopted.pop().ok_or_else(|| anyhow::anyhow!("no survivor"))?;
+    sandbox.link.connected().await?;
+    work.egress.attach(sandbox.id, sandbox.repl, sandbox.process).await;
+    let report = work.egress.report(sandbox.repl);
+    ensure!(report.connected && report.problem.is_none(), "{report:?}");
+    ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
     work.end(bench, &sandbox).await
 }
