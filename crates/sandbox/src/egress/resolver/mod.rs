@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,8 +21,12 @@ use super::rules;
 
 /// A question is never longer.
 const MAX_QUESTION_BYTES: usize = 512;
-/// Questions of all sandboxes that are asked at once; more are not heard, and asked again.
-const AT_ONCE: usize = 256;
+/// Questions of one sandbox, and of all, that are asked at once; more are not heard, and asked
+/// again. One whose questions nobody answers does not take the others' turns.
+const AT_ONCE: usize = 16;
+const AT_ONCE_OF_ALL: usize = 1024;
+/// Sandboxes that are remembered before those at rest are forgotten.
+const REMEMBERED: usize = 4096;
 /// Questions of one sandbox: so many per second, and so many at once.
 const PER_SECOND: f64 = 20.0;
 const BURST: f64 = 100.0;
@@ -36,7 +40,7 @@ pub(super) async fn run(
     desk: Arc<Desk>,
     stop: CancellationToken,
 ) {
-    let (socket, slots) = (Arc::new(socket), Arc::new(Semaphore::new(AT_ONCE)));
+    let (socket, slots) = (Arc::new(socket), Arc::new(Semaphore::new(AT_ONCE_OF_ALL)));
     let answers = TaskTracker::new();
     let mut rates = Rates::default();
     let mut bytes = [0; MAX_QUESTION_BYTES];
@@ -49,6 +53,7 @@ pub(super) async fn run(
         let Ok((length, from)) = received else { continue };
         let SocketAddr::V4(sandbox) = from else { continue };
         let Some(question) = Question::read(&bytes[..length]) else { continue };
+        let Some(turn) = rates.turn(*sandbox.ip()) else { continue };
         let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
         let is_heard = rates.take(*sandbox.ip(), Instant::now());
         let (socket, upstream, desk) = (socket.clone(), upstream.clone(), desk.clone());
@@ -62,7 +67,7 @@ pub(super) async fn run(
             desk.asked(*sandbox.ip(), length, answer.len());
             // A sandbox that is gone needs no answer.
             drop(socket.send_to(&answer, from).await);
-            drop(slot);
+            drop((turn, slot));
         };
         let stop = stop.clone();
         answers.spawn(async move {
@@ -121,9 +126,19 @@ fn usable(found: Addresses) -> Addresses {
 struct Rates {
     /// What is left at a moment.
     left: HashMap<Ipv4Addr, (f64, Instant)>,
+    turns: HashMap<Ipv4Addr, Arc<Semaphore>>,
 }
 
 impl Rates {
+    /// One of the sandbox's questions that may be asked at once.
+    fn turn(&mut self, sandbox: Ipv4Addr) -> Option<OwnedSemaphorePermit> {
+        if self.turns.len() > REMEMBERED {
+            self.turns.retain(|_, turns| turns.available_permits() < AT_ONCE);
+        }
+        let turns = self.turns.entry(sandbox).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
+        turns.clone().try_acquire_owned().ok()
+    }
+
     fn take(&mut self, sandbox: Ipv4Addr, now: Instant) -> bool {
         let refilled = |left: f64, since: Instant| {
             let time = now.saturating_duration_since(since).as_secs_f64();
@@ -131,7 +146,7 @@ impl Rates {
         };
         // No more than sandboxes, of which there are a few thousand; those at rest are forgotten.
         let full = Duration::from_secs_f64(BURST / PER_SECOND);
-        if self.left.len() > 4096 {
+        if self.left.len() > REMEMBERED {
             self.left.retain(|_, (_, since)| now.saturating_duration_since(*since) < full);
         }
         let (left, since) = self.left.entry(sandbox).or_insert((BURST, now));
@@ -156,6 +171,17 @@ mod tests {
         let later = start + Duration::from_secs(1);
         let heard = (0..1000).filter(|_| rates.take(one, later)).count();
         assert_eq!(heard, PER_SECOND as usize);
+    }
+
+    #[test]
+    fn one_whose_questions_hang_does_not_take_the_others_turns() {
+        let mut rates = Rates::default();
+        let [one, other] = [2, 3].map(|last| Ipv4Addr::new(10, 111, 0, last));
+        let mut held: Vec<_> = (0..100).filter_map(|_| rates.turn(one)).collect();
+        assert_eq!(held.len(), AT_ONCE);
+        assert!(rates.turn(other).is_some());
+        held.pop();
+        assert!(rates.turn(one).is_some());
     }
 
     #[test]
