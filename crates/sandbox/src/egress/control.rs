@@ -66,10 +66,12 @@ impl Egress {
         let desk = Arc::new(Desk::new(launcher, options));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let upstream = Upstream::load(resolv_conf.as_deref());
-        tasks.spawn(resolver::run(socket, upstream, desk.clone(), stop.clone()));
+        // Its socket keeps the router alive, so it ends when nobody can steer the router any more.
+        let steered = stop.child_token();
+        tasks.spawn(resolver::run(socket, upstream, desk.clone(), steered.clone()));
         let seen = desk.load_policy();
         tasks.spawn(desk.clone().follow_policy(seen, stop.clone()));
-        tasks.spawn(desk.clone().count_all(stop.clone()));
+        tasks.spawn(desk.clone().count_all(steered));
         tasks.close();
         Ok(Self { desk, tasks, stop })
     }

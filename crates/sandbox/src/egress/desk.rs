@@ -4,7 +4,7 @@
 //! Invariant: a sandbox never has more than the policy of the moment gives it. What cannot be
 //! known or done ends with no network.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,10 +14,11 @@ use tandem_proto::{ReplId, SandboxId};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::attached::{Attachment, State};
 use super::control::{EgressOptions, EgressTotals};
-use super::ledger::{Account, Bytes, Ledger};
+use super::ledger::{Account, Bytes};
 use super::policy::{EgressPolicy, HostPattern};
-use super::router::{Counts, Sums};
+use super::router::Counts;
 use crate::driver::SandboxError;
 use crate::launcher::LauncherClient;
 use crate::running::blocking;
@@ -26,6 +27,8 @@ use crate::running::blocking;
 const COUNT_EVERY: Duration = Duration::from_secs(3);
 /// Between two looks at the operator's file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Readings that fail one after the other.
+const MAX_FAILURES: u32 = 2;
 /// How long plugging in is tried, and between two attempts.
 const ATTACH_LIMIT: Duration = Duration::from_secs(5);
 const ATTACH_AGAIN: Duration = Duration::from_millis(250);
@@ -45,98 +48,6 @@ pub(super) struct Desk {
     state: Mutex<State>,
     /// Changes of what a sandbox may reach come one after the other, so that the last one holds.
     changing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    policy: EgressPolicy,
-    /// Why nothing may be reached, whatever the policy was.
-    broken: Option<String>,
-    /// Sandboxes that are to be plugged in, or are.
-    wanted: HashSet<SandboxId>,
-    attached: HashMap<SandboxId, Attachment>,
-    by_address: HashMap<Ipv4Addr, SandboxId>,
-    /// Why a repl's sandbox could not be plugged in.
-    problems: HashMap<ReplId, String>,
-    ledger: Ledger,
-    sum: Bytes,
-    refused: u64,
-}
-
-/// One sandbox at the router.
-#[derive(Debug)]
-struct Attachment {
-    repl: ReplId,
-    address: Ipv4Addr,
-    mode: EgressMode,
-    guaranteed: u64,
-    /// The last counts that are in the ledger.
-    counted: Counts,
-    names: HashMap<Ipv4Addr, String>,
-    allowed: HashMap<Ipv4Addr, Instant>,
-}
-
-impl State {
-    fn detach(&mut self, sandbox: SandboxId) -> bool {
-        let Some(attachment) = self.attached.remove(&sandbox) else { return false };
-        self.by_address.remove(&attachment.address);
-        true
-    }
-
-    fn at(&mut self, address: Ipv4Addr) -> Option<&mut Attachment> {
-        let sandbox = self.by_address.get(&address)?;
-        self.attached.get_mut(sandbox)
-    }
-
-    /// Those of which something passed since the last reading, or that are gone.
-    fn busy(&mut self, sums: &[(SandboxId, Sums)], guaranteed: u64) -> Vec<SandboxId> {
-        let sums: HashMap<SandboxId, Sums> = sums.iter().copied().collect();
-        let mut busy = Vec::new();
-        for (sandbox, attachment) in &mut self.attached {
-            attachment.guaranteed = guaranteed;
-            if sums.get(sandbox) != Some(&attachment.counted.sums) {
-                busy.push(*sandbox);
-            }
-        }
-        busy
-    }
-
-    /// Adds what came since the last reading.
-    fn absorb(&mut self, sandbox: SandboxId, counts: Counts) {
-        let Some(attachment) = self.attached.get_mut(&sandbox) else { return };
-        let before: HashMap<(Ipv4Addr, u16), Bytes> = attachment
-            .counted
-            .peers
-            .iter()
-            .map(|(address, port, sent, received)| {
-                ((*address, *port), Bytes { sent: *sent, received: *received })
-            })
-            .collect();
-        // A counter that went back was forgotten by the router and begun anew.
-        let grown = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
-        let account = self.ledger.open(attachment.repl);
-        for (address, port, sent, received) in &counts.peers {
-            let last = before.get(&(*address, *port)).copied().unwrap_or_default();
-            let more =
-                Bytes { sent: grown(*sent, last.sent), received: grown(*received, last.received) };
-            match attachment.names.get(address) {
-                Some(name) => account.add_line(name, *port, more),
-                None => account.add_line(&address.to_string(), *port, more),
-            }
-        }
-        let more = Bytes {
-            sent: grown(counts.sums.sent, attachment.counted.sums.sent),
-            received: grown(counts.sums.received, attachment.counted.sums.received),
-        };
-        let refused = grown(counts.sums.refused, attachment.counted.sums.refused);
-        account.add(more);
-        account.refused = account.refused.saturating_add(refused);
-        self.sum.sent = self.sum.sent.saturating_add(more.sent);
-        self.sum.received = self.sum.received.saturating_add(more.received);
-        self.refused = self.refused.saturating_add(refused);
-        attachment.guaranteed = counts.guaranteed;
-        attachment.counted = counts;
-    }
 }
 
 impl Desk {
@@ -248,7 +159,11 @@ impl Desk {
         EgressReport {
             mode,
             allowed,
-            problem: state.broken.clone().or_else(|| state.problems.get(&repl).cloned()),
+            problem: state
+                .lost
+                .clone()
+                .or_else(|| state.broken.clone())
+                .or_else(|| state.problems.get(&repl).cloned()),
             connected: attachment.is_some(),
             guaranteed: attachment.map(|attachment| attachment.guaranteed),
             since_ms: account.map_or(0, |account| account.since_ms),
@@ -368,7 +283,10 @@ impl Desk {
         state.refused = state.refused.saturating_add(1);
     }
 
+    /// Reads the counters until it is told to stop, or cannot any more: then it says stop itself,
+    /// since traffic that cannot be read or refused must not be.
     pub(super) async fn count_all(self: Arc<Self>, stop: CancellationToken) {
+        let mut failures = 0;
         let mut clock = tokio::time::interval(COUNT_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -382,14 +300,30 @@ impl Desk {
             }
             match self.with_launcher(LauncherClient::sums).await {
                 Ok((sums, guaranteed)) => {
+                    failures = 0;
                     let busy = self.state().busy(&sums, guaranteed);
                     for sandbox in busy {
                         self.count(sandbox).await;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "sandboxes' traffic cannot be read"),
+                Err(error) => {
+                    failures += 1;
+                    tracing::error!(%error, failures, "sandboxes' traffic cannot be read");
+                    if failures >= MAX_FAILURES {
+                        self.give_up(&error);
+                        return stop.cancel();
+                    }
+                }
             }
         }
+    }
+
+    /// Nothing is reached any more, and people are told why.
+    fn give_up(&self, error: &SandboxError) {
+        let mut state = self.state();
+        state.lost = Some(format!("it was lost ({error})"));
+        state.attached.clear();
+        state.by_address.clear();
     }
 
     async fn count(&self, sandbox: SandboxId) {

@@ -8,6 +8,7 @@
 //!
 //! The router knows nothing of how a sandbox is made: it takes the network namespace.
 
+mod attached;
 mod command;
 mod control;
 mod counts;

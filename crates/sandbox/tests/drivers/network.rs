@@ -11,7 +11,7 @@ use tandem_sandbox::egress::{Egress, EgressOptions, EgressPolicy};
 use tandem_sandbox::{LauncherClient, Sandbox};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bench::{Bench, Case, Mode, Phase, eventually, shell};
+use crate::bench::{Bench, Case, Mode, Phase, ask_to_kill, eventually, shell};
 use crate::cases::case;
 use crate::world::{OTHER_PUBLIC, PUBLIC, World};
 
@@ -23,6 +23,14 @@ pub const CASES: &[Case] = &[
     case!(an_allow_list_is_names, NETWORK),
     case!(the_operator_changes_it_live, NETWORK),
     case!(its_traffic_is_in_the_ledger, NETWORK),
+    case!(
+        a_network_that_nobody_steers_ends,
+        &[Mode::Network],
+        [
+            Phase::Killed(|bench| Box::pin(lose_the_launcher(bench))),
+            Phase::ToTheEnd(|bench| Box::pin(find_nothing(bench))),
+        ]
+    ),
     case!(
         it_has_a_network_again_after_a_crash,
         NETWORK,
@@ -274,4 +282,32 @@ async fn plug_it_in_again(bench: &Bench) -> anyhow::Result<()> {
     ensure!(report.connected && report.problem.is_none(), "{report:?}");
     ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
     work.end(bench, &sandbox).await
+}
+
+async fn lose_the_launcher(bench: &Bench) -> anyhow::Result<()> {
+    let work = AtWork::start(bench, EgressMode::Open, &[])?;
+    let sandbox = work.launch(bench).await?;
+    ensure!(hear(&sandbox, "allowed.example", 443).await? == "hello");
+    let own = std::process::id();
+    let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))?;
+    let launcher = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+    ask_to_kill(&bench.data_dir, launcher.ok_or_else(|| anyhow::anyhow!("no launcher"))?)?;
+    eventually("no network", async || {
+        let seen = shell(&sandbox, "sed 1,2d /proc/net/dev | cut -d: -f1").await?;
+        Ok(seen.lines().len() == 1)
+    })
+    .await?;
+    let report = work.egress.report(sandbox.repl);
+    ensure!(report.problem.is_some() && !report.connected, "{report:?}");
+    work.egress.stop().await;
+    // Without a launcher it cannot be stopped otherwise; the next server clears up.
+    ask_to_kill(&bench.data_dir, sandbox.process.into())?;
+    let mut ended = sandbox.ended.clone();
+    tokio::time::timeout(Duration::from_secs(10), ended.wait_for(Option::is_some)).await??;
+    Ok(())
+}
+
+async fn find_nothing(bench: &Bench) -> anyhow::Result<()> {
+    ensure!(bench.driver.adopt().await?.is_empty());
+    Ok(())
 }
