@@ -12,18 +12,20 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 kind=${1:-languages}
-basics="bash ca-certificates coreutils curl diffutils file findutils git gzip less nano procps tar unzip util-linux xz-utils"
-case $kind in
-  languages) packages="$basics python3 python3-venv python3-pip nodejs npm golang-go rustc cargo build-essential gdb default-jdk-headless" ;;
-  test) packages="ca-certificates procps python3 util-linux" ;;
-  *) die "usage: get-image.sh [languages|test]" ;;
-esac
 suite=${TANDEM_IMAGE_SUITE:-}
 if [ -z "$suite" ]; then
   # shellcheck source=/dev/null
   suite=$(. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME" || echo bookworm)
 fi
-
+# Debian 12's own Rust is of 2022; the one that it builds browsers with is new.
+rust="rustc cargo"
+[ "$suite" != bookworm ] || rust="rustc-web cargo-web"
+basics="bash ca-certificates coreutils curl diffutils file findutils git gzip less nano procps tar unzip util-linux xz-utils"
+case $kind in
+  languages) packages="$basics python3 python3-venv python3-pip nodejs npm golang-go $rust build-essential gdb default-jdk-headless" ;;
+  test) packages="ca-certificates procps python3 util-linux" ;;
+  *) die "usage: get-image.sh [languages|test]" ;;
+esac
 tar=$cache/docker/$kind.tar
 wanted="$suite $packages 1"
 if [ -s "$tar" ] && [ "$(cat "$tar.made-of" 2>/dev/null)" = "$wanted" ]; then

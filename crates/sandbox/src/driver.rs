@@ -76,7 +76,8 @@ pub struct DockerConfig {
     pub socket: PathBuf,
     /// What sandboxes see as their system: bash, and the languages.
     pub image: String,
-    /// A runtime the daemon knows, such as `runsc`; the daemon's own choice when absent.
+    /// Another runtime the daemon knows; its own choice when absent. Not gVisor's: see
+    /// [`crate::docker`].
     pub runtime: Option<String>,
 }
 

@@ -233,7 +233,7 @@ pub struct Options {
     #[arg(long, value_name = "IMAGE", env = "TANDEM_DOCKER_IMAGE")]
     pub docker_image: Option<String>,
 
-    /// A runtime that the Docker daemon knows, such as runsc (gVisor) [default: the daemon's]
+    /// Another runtime that the Docker daemon knows, such as crun [default: the daemon's]
     #[arg(long, value_name = "NAME", env = "TANDEM_DOCKER_RUNTIME")]
     pub docker_runtime: Option<String>,
 

@@ -3,6 +3,9 @@
 //! The agent's socket lies in a folder that is bound into the container, as for bubblewrap, so a
 //! running sandbox needs no daemon: the daemon is asked when one starts or ends. What could not
 //! be removed because the daemon was away is removed when it is back.
+//!
+//! The agent is known by its process on this machine. gVisor's runtime has one process for all
+//! that runs inside, so user code could not be told from the agent; it is refused.
 
 mod container;
 mod daemon;
@@ -36,6 +39,8 @@ use crate::uids::{SANDBOX_UIDS, Uids};
 
 /// The name of this driver.
 const DOCKER: &str = "docker";
+/// gVisor's runtime, which cannot be used yet.
+const GVISOR: &str = "runsc";
 /// Where the daemon maps users, no id above 65535 exists inside.
 const UID_WHEN_MAPPED: u32 = 1000;
 /// Shown in every sandbox as they are.
@@ -104,6 +109,12 @@ impl DockerDriver {
         let (id, folder) = (spec.sandbox, self.kit.folder(spec.sandbox));
         let prepared = self.running.prepare(id, &folder.join("socket"))?;
         let facts = self.kit.daemon.facts().await?;
+        if self.kit.daemon.config.runtime.as_deref() == Some(GVISOR) {
+            return Err(SandboxError::Unusable {
+                problem: "gVisor's runtime hides which process inside speaks to the server".into(),
+                remedy: "Start the server without --docker-runtime".into(),
+            });
+        }
         let uid = match facts.maps_users {
             true => UID_WHEN_MAPPED,
             false => self.uids.lock().unwrap_or_else(PoisonError::into_inner).free()?,

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::DockerDriver;
 use super::daemon::{Facts, Image};
+use super::{DockerDriver, GVISOR};
 use crate::driver::{Check, Holds, SandboxDriver, SandboxError, probe_spec};
 use crate::look::{agent, check, filters, holds, limits, look, low_ports, namespaces};
 
-const GVISOR: &str = "runsc";
 const NAMESPACES: &[(&str, &str)] = &[
     ("pid", "pid-namespace"),
     ("mnt", "mount-namespace"),
@@ -80,30 +79,25 @@ fn daemon(driver: &DockerDriver, facts: &Facts) -> Vec<Check> {
     ]
 }
 
-/// Which runtime is used, and whether there is a stronger one.
+/// Which runtime is used.
 fn runtime(driver: &DockerDriver, facts: &Facts) -> Check {
     let has = |name: &str| facts.runtimes.iter().any(|runtime| runtime == name);
     match driver.kit.daemon.config.runtime.as_deref() {
+        Some(GVISOR) => check("runtime", Holds::No, "gVisor cannot be used yet".into())
+            .required()
+            .remedy("Leave --docker-runtime away."),
         Some(name) if has(name) => {
             check("runtime", Holds::Yes, format!("{name}, as configured")).required()
         }
         Some(name) => check("runtime", Holds::No, format!("the daemon has no runtime {name}"))
             .required()
             .remedy("Add it to the daemon's configuration, or leave --docker-runtime away."),
-        None if has(GVISOR) => check(
-            "runtime",
-            Holds::Partly,
-            "the daemon's default; sandboxes share this machine's kernel".into(),
-        )
-        .remedy(
-            "The daemon has gVisor: --docker-runtime=runsc gives sandboxes a kernel of their own.",
-        ),
         None => check(
             "runtime",
             Holds::Partly,
             "the daemon's default; sandboxes share this machine's kernel".into(),
         )
-        .remedy("For strangers install gVisor (runsc) and use --docker-runtime=runsc."),
+        .remedy("For strangers give each group a machine of its own."),
     }
 }
 
