@@ -17,8 +17,10 @@ use crate::edits::{self, Edit};
 use crate::lines;
 use crate::{Document, MAX_CLIENT_ID, Rejected};
 
-/// How many earlier versions of the disk are kept, and for how long.
-const RING: usize = 8;
+/// How many earlier versions of the disk are kept, and for how long: while people type the disk is
+/// written ten times a second, and a program on a busy machine may take seconds between reading and
+/// writing.
+const RING: usize = 48;
 const RING_MS: u64 = 10_000;
 /// What the kept versions may take together.
 const RING_BYTES: usize = 16 * 1024 * 1024;
@@ -27,6 +29,9 @@ const RING_BYTES: usize = 16 * 1024 * 1024;
 ///
 /// Longer than a writer's late look at a file that was exchanged out (2 s).
 const RECENT_MS: u64 = 3_500;
+/// The versions that a program has read come closer to what it wrote the older they are, until
+/// the one that it has read: after so many that came no closer no older one is compared.
+const PATIENCE: usize = 8;
 /// Of a longer text only the newest two versions are compared with what a program wrote.
 const LARGE_TEXT: usize = 256 * 1024;
 /// How many times closer an older version has to be.
@@ -68,6 +73,9 @@ impl Seen {
 struct Earlier {
     version: Version,
     replaced_ms: u64,
+    /// The disk may never have held it for longer than a moment: a write of ours that met
+    /// somebody else's, or whose answer was lost.
+    offered: bool,
 }
 
 /// The relation between one document and its file.
@@ -130,11 +138,13 @@ impl DiskMerge {
         Ok(())
     }
 
-    /// The text to write to the disk now. Only the latest write is remembered.
+    /// The text to write to the disk now. An earlier write that was never answered may be on the
+    /// disk all the same.
     ///
     /// # Panics
     /// When the document is broken.
-    pub fn begin_write(&mut self, doc: &Document) -> Arc<str> {
+    pub fn begin_write(&mut self, doc: &Document, now_ms: u64) -> Arc<str> {
+        self.retire_writing(now_ms);
         let text: Arc<str> = doc.text().into();
         self.writing = Some(Version { text: text.clone(), shadow: Shadow::Live });
         text
@@ -201,10 +211,10 @@ impl DiskMerge {
         if self.base_text().is_some_and(|base| **base == *disk_text) {
             return Ok(None);
         }
-        self.writing = None;
         self.forget_old(now_ms);
         let doc_text = doc.text();
         if doc_text == *disk_text {
+            self.retire_writing(now_ms);
             self.base = Some(Version { text: disk_text.into(), shadow: Shadow::Live });
             return Ok(None);
         }
@@ -213,6 +223,7 @@ impl DiskMerge {
             base.shadow = Shadow::Live;
         }
         self.note_edit(doc)?;
+        self.retire_writing(now_ms);
         let (seen, edits, hidden) = match self.explain(disk_text, now_ms) {
             Some((seen, edits)) => (seen, edits, Vec::new()),
             None => {
@@ -252,14 +263,26 @@ impl DiskMerge {
         let from_base: u64 = weight(&base.text, disk_text);
         let mut best = (from_base, &base.text, state, edits);
         let candidates = if base.text.len() > LARGE_TEXT { 2 } else { RING };
+        let (mut least, mut in_vain) = (from_base, 0);
         for earlier in self.earlier.iter().rev().take(candidates) {
             let Shadow::State(state) = &earlier.version.shadow else { continue };
             let changed: u64 = weight(&earlier.version.text, disk_text);
+            if changed < least {
+                (least, in_vain) = (changed, 0);
+            } else {
+                in_vain += 1;
+                if in_vain == PATIENCE {
+                    break;
+                }
+            }
             if changed >= best.0 {
                 continue;
             }
             let is_recent = now_ms.saturating_sub(earlier.replaced_ms) <= RECENT_MS;
-            let is_explained = if is_recent {
+            let is_explained = if is_recent && earlier.offered {
+                // Not on the way from the base to what was found, but beside it.
+                true
+            } else if is_recent {
                 // On the way from the base to what was found: the program would have had to
                 // take back exactly what was written in between.
                 let since: u64 = weight(&earlier.version.text, &base.text);
@@ -304,9 +327,21 @@ impl DiskMerge {
         let is_kept = matches!(old.shadow, Shadow::State(_))
             && self.base_text().is_some_and(|text| *text != old.text);
         if is_kept {
-            self.earlier.push_back(Earlier { version: old, replaced_ms: now_ms });
+            self.earlier.push_back(Earlier { version: old, replaced_ms: now_ms, offered: false });
         }
         self.forget_old(now_ms);
+    }
+
+    /// A write that did not land, or of which nobody knows: to be put in, it was at its path for a
+    /// moment, and a program may have read it then. Taken for a program's own text, what people
+    /// typed would be there twice.
+    fn retire_writing(&mut self, now_ms: u64) {
+        if let Some(version) = self.writing.take()
+            && matches!(version.shadow, Shadow::State(_))
+        {
+            self.earlier.push_back(Earlier { version, replaced_ms: now_ms, offered: true });
+            self.forget_old(now_ms);
+        }
     }
 
     fn forget_old(&mut self, now_ms: u64) {

@@ -136,7 +136,7 @@ impl Case<'_> {
                 self.broadcast(update, None);
             }
             96..97 => {
-                let text = self.disk.begin_write(&self.document);
+                let text = self.disk.begin_write(&self.document, self.now_ms);
                 self.disk.written(&text, self.now_ms);
             }
             _ => self.run_program(),

@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn writes(&mut self) {
-        let text = self.merge.begin_write(&self.doc);
+        let text = self.merge.begin_write(&self.doc, self.now_ms);
         assert!(self.merge.written(&text, self.now_ms));
     }
 
@@ -79,7 +79,7 @@ fn edits_of_people_and_of_the_program_both_survive() {
 fn edits_while_a_write_is_under_way_are_not_taken_for_the_base() {
     let mut scene = Scene::new("a\n");
     scene.types("a", "ab");
-    let text = scene.merge.begin_write(&scene.doc);
+    let text = scene.merge.begin_write(&scene.doc, scene.now_ms);
     scene.types("ab", "abc");
     assert!(scene.merge.written(&text, scene.now_ms));
     assert_eq!(**scene.merge.base_text().expect("known"), *"ab\n");
@@ -92,7 +92,7 @@ fn edits_while_a_write_is_under_way_are_not_taken_for_the_base() {
 fn our_own_write_seen_before_its_answer_is_an_echo() {
     let mut scene = Scene::new("a\n");
     scene.types("a", "ab");
-    let text = scene.merge.begin_write(&scene.doc);
+    let text = scene.merge.begin_write(&scene.doc, scene.now_ms);
     scene.types("ab", "abc");
     assert_eq!(scene.finds("ab\n"), None);
     assert!(scene.merge.written(&text, scene.now_ms));
@@ -104,7 +104,7 @@ fn our_own_write_seen_before_its_answer_is_an_echo() {
 fn a_write_that_an_ingest_overtook_does_not_count() {
     let mut scene = Scene::new("a\n");
     scene.types("a", "ab");
-    let text = scene.merge.begin_write(&scene.doc);
+    let text = scene.merge.begin_write(&scene.doc, scene.now_ms);
     scene.finds("a\nprogram\n");
     assert!(!scene.merge.written(&text, scene.now_ms));
     assert_eq!(scene.doc.text(), "ab\nprogram\n");
@@ -122,6 +122,51 @@ fn a_formatter_that_read_an_earlier_version_does_not_take_later_typing_back() {
     scene.now_ms += 200;
     scene.finds("def f(x):\n  yield x\n");
     assert_eq!(scene.doc.text(), "def f(x):\n  y = 1\n  yield x\n");
+}
+
+#[test]
+fn a_program_that_read_a_write_which_was_taken_back_doubles_nothing() {
+    let mut scene = Scene::new("begin\n");
+    scene.types("begin\n", "begin\nw1\nw2\n");
+    // Our write is exchanged in, and back: a program was faster.
+    scene.merge.begin_write(&scene.doc, scene.now_ms);
+    scene.types("w2\n", "w2\nw3\n");
+    scene.finds("begin-1\n");
+    // Another one has read what was there for that moment.
+    scene.finds("begin-2\nw1\nw2\n");
+    let text = scene.doc.text();
+    let typed = text.lines().filter(|line| line.starts_with('w')).collect::<Vec<_>>();
+    assert_eq!(typed, ["w1", "w2", "w3"], "{text}");
+}
+
+#[test]
+fn a_write_whose_answer_was_lost_is_an_echo_later() {
+    let mut scene = Scene::new("a\n");
+    scene.types("a\n", "a\nb\n");
+    scene.merge.begin_write(&scene.doc, scene.now_ms);
+    scene.types("b\n", "b\nc\n");
+    scene.merge.begin_write(&scene.doc, scene.now_ms);
+    scene.types("c\n", "c\nd\n");
+    assert_eq!(scene.finds("a\nb\n"), None);
+    scene.finds("A\nb\n");
+    assert_eq!(scene.doc.text(), "A\nb\nc\nd\n");
+}
+
+#[test]
+fn a_slow_program_takes_nothing_back_that_was_typed_while_it_worked() {
+    let mut scene = Scene::new("begin\n");
+    let mut last = "begin\n".to_owned();
+    for number in 0..25 {
+        let line = format!("w{number}\n");
+        scene.types(&last, &format!("{last}{line}"));
+        last = line;
+        scene.writes();
+        scene.now_ms += 100;
+    }
+    // It had read the file after the third line.
+    scene.finds("begin-1\nw0\nw1\nw2\n");
+    let lines = scene.doc.text().lines().filter(|line| line.starts_with('w')).count();
+    assert_eq!(lines, 25, "{}", scene.doc.text());
 }
 
 #[test]
@@ -314,7 +359,7 @@ proptest! {
                 }
                 Act::Write => scene.writes(),
                 Act::LateWrite { at, insert } => {
-                    let text = scene.merge.begin_write(&scene.doc);
+                    let text = scene.merge.begin_write(&scene.doc, scene.now_ms);
                     scene.person(&mut model, (at, 0, insert));
                     prop_assert!(scene.merge.written(&text, scene.now_ms));
                 }

@@ -12,8 +12,8 @@ use tandem_store::{Record, RecordKind};
 
 use super::Room;
 
-/// Texts of a file that are kept: a program may have read one of them.
-const KEPT: usize = 8;
+/// Texts of a file that are kept, two for each write: a program may have read one of them.
+const KEPT: usize = 32;
 
 /// One logged edit.
 #[derive(Debug, Clone)]

@@ -232,10 +232,13 @@ impl Room {
             let (contained, later) = rest.split_at(count);
             fresh += merge_logged(&mut doc, &mut merge, contained)?;
             rest = later;
+            let is_text = |hash: [u8; 32]| {
+                *blake3::hash(&text::encode_file(&doc.text(), format)).as_bytes() == hash
+            };
             match base.seen {
                 Seen::Held(hash) => {
-                    let text = merge.begin_write(&doc);
-                    if *blake3::hash(&text::encode_file(&text, format)).as_bytes() == hash {
+                    if is_text(hash) {
+                        let text = merge.begin_write(&doc, now_ms);
                         // The time without a server does not count: a program may have read
                         // it then.
                         merge.written(&text, now_ms);
@@ -246,6 +249,10 @@ impl Room {
                     possible.push(hash);
                 }
                 Seen::Begun(hash) => {
+                    if is_text(hash) {
+                        // It may have been at its path for a moment, whatever came of it.
+                        merge.begin_write(&doc, now_ms);
+                    }
                     known = None;
                     possible.push(hash);
                 }

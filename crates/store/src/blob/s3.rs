@@ -46,6 +46,9 @@ const TIMED_OUT_ATTEMPTS: u32 = 2;
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 * 1024;
 /// What a store answers that does not know conditional writes.
 const NOT_IMPLEMENTED: &str = "NotImplemented";
+/// Tries to store an object that the store refuses for what happens beside it, see [`is_passing`].
+const BESIDE_ATTEMPTS: u32 = 5;
+const BESIDE_PAUSE: Duration = Duration::from_millis(20);
 /// Tries of a download whose body breaks off; the client itself only repeats requests.
 const BODY_ATTEMPTS: u32 = 3;
 
@@ -152,19 +155,25 @@ impl S3Store {
     async fn send(&self, key: &str, object: Bytes, conditional: bool) -> Result<(), BlobError> {
         let config =
             aws_sdk_s3::config::Builder::new().timeout_config(timeouts(object.len() as u64));
-        let condition = conditional.then(|| "*".to_owned());
-        let sent = self
-            .client
-            .put_object()
-            .bucket(&self.options.bucket)
-            .key(self.full(key))
-            .content_type("application/octet-stream")
-            .set_if_none_match(condition)
-            .body(ByteStream::from(object))
-            .customize()
-            .config_override(config)
-            .send()
-            .await;
+        let mut attempt = 0;
+        let sent = loop {
+            let put = self
+                .client
+                .put_object()
+                .bucket(&self.options.bucket)
+                .key(self.full(key))
+                .content_type("application/octet-stream")
+                .set_if_none_match(conditional.then(|| "*".to_owned()))
+                .body(ByteStream::from(object.clone()));
+            let sent = put.customize().config_override(config.clone()).send().await;
+            attempt += 1;
+            match &sent {
+                Err(error) if is_passing(error) && attempt < BESIDE_ATTEMPTS => {
+                    tokio::time::sleep(BESIDE_PAUSE * attempt).await;
+                }
+                _ => break sent,
+            }
+        };
         match sent {
             Ok(_) => Ok(()),
             Err(error) if conditional && status(&error) == Some(412) => {
@@ -393,6 +402,15 @@ impl BlobStore for S3Store {
             Err(error) => Err(self.classify(format!("delete {key}"), error).await),
         }
     }
+}
+
+/// Whether an upload met another request: a conflict of conditional writes, or in stores that keep
+/// objects as files a folder that is emptied by a deletion at this moment.
+fn is_passing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(
+        error.code(),
+        Some("ConditionalRequestConflict" | "OperationAborted" | "ExistingObjectIsDirectory")
+    )
 }
 
 async fn region(options: &S3Options) -> Region {

@@ -120,7 +120,7 @@ impl Room {
             self.disk.unwritten.remove(&file);
             return;
         };
-        let text = document.disk.merge.begin_write(&document.doc);
+        let text = document.disk.merge.begin_write(&document.doc, wall_ms());
         let bytes: Bytes = text::encode_file(&text, document.format).into();
         let hash = *blake3::hash(&bytes).as_bytes();
         if document.disk.disk_hash == Some(hash) {
