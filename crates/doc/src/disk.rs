@@ -10,7 +10,7 @@
 //! is explained by one of the recent versions rather than by the base, that version is its
 //! base.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::edits::{self, Edit};
@@ -66,6 +66,29 @@ impl Seen {
         let replica = Document::replica(client, &self.state)?;
         // See `Document::encode_verified`: edits at places of another text would be wrong.
         if *replica.text() == *self.text { Ok(replica) } else { Err(Rejected::Broken) }
+    }
+}
+
+/// What a found text tells of which of two versions its program had read: lines that it has show
+/// what was seen, lines that it lacks may have been changed.
+struct Told {
+    /// Lines found that only the older version has.
+    older: u64,
+    /// Lines found that only the newer version has.
+    newer: u64,
+    /// Lines that only the newer version has.
+    only_newer: u64,
+}
+
+impl Told {
+    fn of(older: &str, newer: &str, found: &str) -> Self {
+        let lines = |text| -> HashSet<&str> { str::lines(text).collect() };
+        let (older, newer, found) = (lines(older), lines(newer), lines(found));
+        Self {
+            older: older.difference(&newer).filter(|line| found.contains(*line)).count() as u64,
+            newer: newer.difference(&older).filter(|line| found.contains(*line)).count() as u64,
+            only_newer: newer.difference(&older).count() as u64,
+        }
     }
 }
 
@@ -279,14 +302,19 @@ impl DiskMerge {
                 continue;
             }
             let is_recent = now_ms.saturating_sub(earlier.replaced_ms) <= RECENT_MS;
+            let told = Told::of(&earlier.version.text, &base.text, disk_text);
+            if told.newer > told.older {
+                continue;
+            }
             let is_explained = if is_recent && earlier.offered {
                 // Not on the way from the base to what was found, but beside it.
-                true
+                told.older > 0
             } else if is_recent {
                 // On the way from the base to what was found: the program would have had to
                 // take back exactly what was written in between.
                 let since: u64 = weight(&earlier.version.text, &base.text);
                 changed + since <= from_base + from_base / 8
+                    || (told.newer == 0 && 2 * (from_base - changed) >= told.only_newer)
             } else {
                 changed > 0 && changed * MUCH_CLOSER <= from_base
             };

@@ -169,6 +169,34 @@ fn a_slow_program_takes_nothing_back_that_was_typed_while_it_worked() {
     assert_eq!(lines, 25, "{}", scene.doc.text());
 }
 
+/// Many lines are changed by the program itself, and in the older version they were fewer.
+#[test]
+fn what_a_program_has_seen_is_told_by_the_lines_that_it_left() {
+    let numbered = |from: usize, to: usize, word: &str| -> String {
+        (from..to).map(|number| format!("{word}{number}\n")).collect()
+    };
+    let mut scene = Scene::new(&numbered(0, 5, "begin-"));
+    scene.types("begin-4\n", &format!("{}w0\n", numbered(4, 60, "begin-")));
+    scene.merge.begin_write(&scene.doc, scene.now_ms);
+    scene.types("w0\n", &format!("w0\n{}", numbered(1, 20, "w")));
+    scene.writes();
+    scene.types("w19\n", "w19\nw20\n");
+    let found = format!("{}{}", numbered(0, 60, "changed-"), numbered(0, 20, "w"));
+    scene.finds(&found);
+    assert_eq!(scene.doc.text(), format!("{found}w20\n"));
+    // The same by a program that was slow: what was typed since is not its doing.
+    scene.types("w20\n", &numbered(20, 30, "w"));
+    scene.writes();
+    scene.types("changed-1\n", "changed-1\nchanged-1b\n");
+    scene.types("w29\n", "w29\nw30\n");
+    scene.writes();
+    scene.types("w30\n", "w30\nw31\n");
+    let slow = format!("{}{}", numbered(0, 60, "again-"), numbered(0, 30, "w"));
+    scene.finds(&slow);
+    assert!(scene.doc.text().ends_with("w29\nw30\nw31\n"), "{}", scene.doc.text());
+    assert_eq!(scene.doc.text().matches("w25\n").count(), 1);
+}
+
 #[test]
 fn a_late_echo_of_an_earlier_version_changes_nothing() {
     let mut scene = Scene::new("a\n");
