@@ -1,7 +1,7 @@
 //! Which segment holds records of which repl: a few bytes per repl and 64 KiB of log, never
 //! the records themselves. A repl that is not in the log costs nothing.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use tandem_proto::{BootId, Lsn, NodeId, ReplId};
@@ -31,8 +31,6 @@ pub(super) struct Segment {
     /// Last record known to be whole; below `first` when there is none.
     pub last: Lsn,
     pub repls: HashMap<ReplId, Span>,
-    /// Whose newest note of coverage is here, as long as it excuses records elsewhere.
-    pub notes: HashSet<ReplId>,
     /// The writer still appends to it.
     pub active: bool,
     /// Kept until a person has looked.
@@ -227,49 +225,17 @@ impl Index {
             merge_positions(self.covered.entry(repl).or_default(), &here);
         }
         // What is covered matters only while there are records or damage that it could excuse.
-        if !self.has(repl) {
-            self.drop_notes(repl);
-            if self.damage.is_empty() {
-                self.covered.remove(&repl);
-            }
+        if self.damage.is_empty() && !self.has(repl) {
+            self.covered.remove(&repl);
         }
         self.take_unneeded()
     }
 
-    /// A note of coverage is durable in the segment that is written now: older ones say nothing
-    /// more.
-    pub fn noted(&mut self, repl: ReplId) {
-        self.drop_notes(repl);
-        // What is covered as a whole needs no excuse.
-        if self.has(repl)
-            && let Some(active) = self.active()
-        {
-            active.notes.insert(repl);
-        }
-    }
-
-    fn drop_notes(&mut self, repl: ReplId) {
-        for segment in &mut self.segments {
-            segment.notes.remove(&repl);
-        }
-    }
-
-    /// Of the notes that were found, only the newest of each repl count.
-    pub fn keep_newest_notes(&mut self) {
-        let mut newer = HashSet::new();
-        for segment in self.segments.iter_mut().rev() {
-            segment.notes.retain(|repl| newer.insert(*repl));
-        }
-    }
-
-    /// Forgets the finished segments without any uncovered record or note that still counts.
+    /// Forgets the finished segments without any uncovered record.
     pub fn take_unneeded(&mut self) -> Vec<PathBuf> {
         let mut unneeded = Vec::new();
         self.segments.retain(|segment| {
-            let keep = segment.active
-                || segment.damaged
-                || !segment.repls.is_empty()
-                || !segment.notes.is_empty();
+            let keep = segment.active || segment.damaged || !segment.repls.is_empty();
             if !keep {
                 unneeded.push(segment.path.clone());
             }

@@ -5,7 +5,7 @@
 //! durable (a later batch, the seal, the next segment, the preallocated length) is damage: it is
 //! reported with the repls it may concern, and the file stays.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,6 @@ pub(super) fn scan(directory: &Path, node: NodeId) -> Result<Scanned, LogError> 
     for damage in &index.damage {
         tracing::error!(%damage, suspects = ?damage.suspects, "the log is damaged");
     }
-    index.keep_newest_notes();
     let mut unneeded = index.take_unneeded();
     for (repl, positions) in covered {
         unneeded.extend(index.cover(repl, &positions));
@@ -188,7 +187,6 @@ fn scan_segment(
             first,
             last: Lsn(first.0.saturating_sub(1)),
             repls: HashMap::new(),
-            notes: HashSet::new(),
             active: false,
             damaged: false,
         },
@@ -291,7 +289,6 @@ impl ScannedSegment {
             };
             if record.kind == KIND_COVERED {
                 if let Some(positions) = position::from_bytes(record.payload) {
-                    self.segment.notes.insert(record.repl);
                     merge_positions(covered.entry(record.repl).or_default(), &positions);
                 }
             } else {

@@ -436,11 +436,15 @@ async fn covered_segments_go_and_the_rest_stays() {
     assert_eq!(log.repls_with_records(), [repl(2)]);
     assert_eq!(log.replay(repl(2)).await.unwrap().len(), 100);
     log.covered(repl(2), &at(150));
+    // A file of notes alone goes when it is full or the log is closed, and its notes with it.
+    let last = log.append(record(2, vec![7; 9])).unwrap();
+    within(log.flush()).await.unwrap();
     let rest = log.replay(repl(2)).await.unwrap();
     let wanted: Vec<Lsn> = given
         .iter()
         .filter(|(lsn, of, _)| *of == repl(2) && *lsn > Lsn(150))
         .map(|(lsn, _, _)| *lsn)
+        .chain([last])
         .collect();
     assert_eq!(rest.iter().map(|record| record.lsn).collect::<Vec<_>>(), wanted);
     log.close().await.unwrap();
@@ -458,40 +462,6 @@ async fn covered_segments_go_and_the_rest_stays() {
     assert!(log.repls_with_records().is_empty());
     log.close().await.unwrap();
     assert!(files(dir.path()).is_empty());
-}
-
-/// A file that holds nothing but a note that still excuses records elsewhere is not deleted.
-#[tokio::test]
-async fn notes_of_coverage_stay_as_long_as_they_matter() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = open(dir.path(), 1, small()).await;
-    fill(&log, 300).await;
-    let others = async || {
-        for n in 0..200u8 {
-            log.append(record(7, vec![n; 40])).unwrap();
-        }
-        within(log.flush()).await.unwrap();
-    };
-    let at = |lsn: Lsn| Positions::from([((node(), BootId(1)), lsn)]);
-    for _ in 0..3 {
-        others().await;
-        log.covered(repl(2), &at(Lsn(150)));
-    }
-    others().await;
-    let files_before = files(dir.path()).len();
-    log.covered(repl(7), &at(log.current()));
-    within(log.flush()).await.unwrap();
-    let wanted = log.replay(repl(2)).await.unwrap().len();
-    assert!(wanted < 100);
-    log.close().await.unwrap();
-
-    let log = open(dir.path(), 2, small()).await;
-    assert_eq!(log.replay(repl(2)).await.unwrap().len(), wanted);
-    log.covered(repl(2), &log.horizon());
-    log.covered(repl(0), &log.horizon());
-    log.covered(repl(1), &log.horizon());
-    log.close().await.unwrap();
-    assert!(files(dir.path()).is_empty(), "of {files_before}: {:?}", files(dir.path()));
 }
 
 #[tokio::test]

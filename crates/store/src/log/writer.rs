@@ -254,14 +254,10 @@ impl Writer {
 
     fn note(&self, first: Lsn, batch: &[Entry], offset: u64) {
         let mut index = self.shared.index();
+        let Some(segment) = index.active() else { return };
         for (at, entry) in batch.iter().enumerate() {
             let lsn = Lsn(first.0 + at as u64);
-            let is_note = entry.kind == format::KIND_COVERED;
-            if is_note {
-                index.noted(entry.repl);
-            }
-            let Some(segment) = index.active() else { return };
-            if !is_note {
+            if entry.kind != format::KIND_COVERED {
                 segment.note(entry.repl, lsn, offset, 0);
             }
             segment.last = lsn;
@@ -331,7 +327,6 @@ impl Writer {
             first,
             last: Lsn(first.0 - 1),
             repls: Default::default(),
-            notes: Default::default(),
             active: true,
             damaged: false,
         });
