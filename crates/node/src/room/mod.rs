@@ -146,6 +146,8 @@ pub struct Room {
     storing: usize,
     ignored: ignored::Ignored,
     project: Project,
+    /// How often the project file was looked at: an answer from the store may come after a change.
+    project_looks: u64,
     saved: Saved,
     history: History,
     troubles: Troubles,

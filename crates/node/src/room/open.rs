@@ -176,6 +176,7 @@ fn build(
         storing: 0,
         ignored: super::ignored::Ignored::new(loaded.ignored),
         project: Project::default(),
+        project_looks: 0,
         saved,
         late: Late::new(loaded.late),
         leaving: Leaving::new(shared.room.idle_grace),

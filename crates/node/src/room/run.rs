@@ -150,6 +150,7 @@ impl Room {
                 self.when_loaded(file, move |room| {
                     if let Some(document) = room.documents.get(file) {
                         let project = Project::parse(name, &document.doc.text());
+                        room.project_looks += 1;
                         room.set_project(project);
                     }
                     then(room);
@@ -161,6 +162,8 @@ impl Room {
 
     /// Reads the project file from wherever it is.
     pub(super) fn read_project(&mut self) {
+        self.project_looks += 1;
+        let look = self.project_looks;
         let Some((file, name)) = self.project_file() else {
             return self.set_project(Project::default());
         };
@@ -173,12 +176,13 @@ impl Room {
             Some(Stored::Document { generation, format, .. }) => self.spawn(async move {
                 let bytes =
                     super::loading::stored_text(&shared, &store, file, generation, format).await;
-                project_read(name, bytes.ok())
+                project_read(look, name, bytes.ok())
             }),
             Some(Stored::Blob(stored)) if !self.files.is_dirty(file) => {
-                self.spawn(async move { project_read(name, blob(&store, stored).await) });
+                self.spawn(async move { project_read(look, name, blob(&store, stored).await) });
             }
-            _ => {}
+            // Only the sandbox has it: what the store answers is better than nothing until Run.
+            _ => self.project_looks -= 1,
         }
     }
 
@@ -198,9 +202,11 @@ async fn blob(store: &tandem_store::ReplStore, stored: BlobRef) -> Option<bytes:
     store.get_blob(&stored).await.ok()
 }
 
-fn project_read(name: &'static str, bytes: Option<bytes::Bytes>) -> Continuation {
+fn project_read(look: u64, name: &'static str, bytes: Option<bytes::Bytes>) -> Continuation {
     Box::new(move |room: &mut Room| {
-        if let Some(bytes) = bytes {
+        if let Some(bytes) = bytes
+            && room.project_looks == look
+        {
             room.set_project(Project::parse(name, &String::from_utf8_lossy(&bytes)));
         }
     })
