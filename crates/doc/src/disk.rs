@@ -18,7 +18,7 @@ use crate::lines;
 use crate::{Document, MAX_CLIENT_ID, Rejected};
 
 /// How many earlier versions of the disk are kept, and for how long: while people type the disk is
-/// written ten times a second, and a program on a busy machine may take seconds between reading and
+/// written up to twenty times a second, and a program on a busy machine may take seconds between reading and
 /// writing.
 const RING: usize = 48;
 const RING_MS: u64 = 10_000;

@@ -162,13 +162,14 @@ impl Room {
 
     /// Reads the project file from wherever it is.
     pub(super) fn read_project(&mut self) {
-        self.project_looks += 1;
-        let look = self.project_looks;
+        let look = self.project_looks + 1;
         let Some((file, name)) = self.project_file() else {
+            self.project_looks = look;
             return self.set_project(Project::default());
         };
         if let Some(Slot::Open(document)) = self.documents.slot_mut(file) {
             let project = Project::parse(name, &document.doc.text());
+            self.project_looks = look;
             return self.set_project(project);
         }
         let (shared, store) = (self.shared.clone(), self.store.clone());
@@ -182,8 +183,9 @@ impl Room {
                 self.spawn(async move { project_read(look, name, blob(&store, stored).await) });
             }
             // Only the sandbox has it: what the store answers is better than nothing until Run.
-            _ => self.project_looks -= 1,
+            _ => return,
         }
+        self.project_looks = look;
     }
 
     fn set_project(&mut self, project: Project) {
